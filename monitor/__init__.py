@@ -1,0 +1,1 @@
+"""Drift monitor for deployed multimodal LLMs."""

@@ -1,0 +1,1 @@
+"""Encoders: raw images and texts in, unit vectors out."""

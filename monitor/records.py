@@ -1,0 +1,135 @@
+"""The values that cross rooms: frozen, typed, and free of behaviour that needs anything but themselves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+ALL = "all"  # the slice that is everything
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Modality(StrEnum):
+    """What of an exchange is embedded and compared."""
+
+    VISUAL = "visual"
+    TEXTUAL = "textual"
+    RESPONSE = "response"
+
+
+class Signal(StrEnum):
+    """Every measured quantity that has a null and a threshold."""
+
+    VISUAL_DISCREPANCY = "visual_discrepancy"
+    TEXTUAL_DISCREPANCY = "textual_discrepancy"
+    RESPONSE_DISCREPANCY = "response_discrepancy"
+    OUTPUT_GAP = "output_gap"
+    MI_QUERY_RESPONSE = "mi_query_response"
+    MI_QUERY_TARGET = "mi_query_target"
+    EMI = "emi"
+    EMID = "emid"
+    EMID_BOUND_UNSCALED = "emid_bound_unscaled"
+    EMID_BOUND = "emid_bound"
+    INPUT_BOUND = "input_bound"
+    IMAGE_TEXT_AGREEMENT = "image_text_agreement"
+    NOVELTY_VISUAL = "novelty_visual"
+    NOVELTY_TEXTUAL = "novelty_textual"
+    IMAGE_SHARE = "image_share"
+
+
+class Verdict(StrEnum):
+    """What one measurement says."""
+
+    IN_CONTROL = "in_control"
+    DRIFTING = "drifting"
+    INSUFFICIENT = "insufficient"
+
+
+class ImageState(StrEnum):
+    """What became of one image of a query on its way into the log and to the encoder."""
+
+    INLINE = "inline"
+    URL = "url"
+    OBJECT_REF = "object_ref"
+    PROVIDER_FILE = "provider_file"
+    TRUNCATED = "truncated"
+    REDACTED = "redacted"
+    UPLOAD_FAILED = "upload_failed"
+    MARKER_ONLY = "marker_only"
+    ABSENT = "absent"
+    REJECTED = "rejected"  # it was there, but could not be decoded safely
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedImage:
+    """One image as the log has it.
+
+    ``data`` holds the encoded file (png, jpeg, gif, webp) where the log carried it inline;
+    ``path`` a file below the image root; ``url`` an address that is not fetched unless enabled.
+    """
+
+    state: ImageState
+    data: bytes | None = None
+    path: str | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One logged query and response."""
+
+    id: str
+    time: datetime
+    stream: str
+    text: str
+    response: str
+    images: tuple[LoggedImage, ...] = ()
+    target: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LateTarget:
+    """A target that arrives apart from its exchange."""
+
+    id: str
+    stream: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class WindowId:
+    """Whole consecutive panes of event time, half open ``[start, end)``."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """An estimate with its window, slice, ``n``, threshold, verdict and reference.
+
+    ``value`` is None exactly when ``verdict`` is ``insufficient``; then ``reason`` says why.
+    ``terms`` names the parts a bound was summed from; bounds with different terms are not compared.
+    """
+
+    stream: str
+    slice_key: str
+    signal: Signal
+    window: WindowId
+    n: int
+    verdict: Verdict
+    reference: str
+    value: float | None = None
+    stderr: float | None = None
+    null_mean: float | None = None
+    threshold: float | None = None
+    excess_ratio: float | None = None
+    p_value: float | None = None
+    reason: str | None = None
+    terms: tuple[str, ...] = ()
+
+
+def floor_time(time: datetime, step: timedelta) -> datetime:
+    """Largest multiple of ``step`` since the epoch that is not after ``time``."""
+    return time - (time - EPOCH) % step

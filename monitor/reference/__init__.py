@@ -1,0 +1,1 @@
+"""The frozen in-distribution reference: building, storing and comparing with it."""

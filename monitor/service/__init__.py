@@ -1,0 +1,1 @@
+"""The daemon: wiring, jobs and the published snapshot."""

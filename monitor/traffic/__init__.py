@@ -1,0 +1,1 @@
+"""Logged traffic in: formats, sources and the sampling rule."""

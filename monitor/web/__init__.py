@@ -1,0 +1,1 @@
+"""HTTP: ingestion, metrics, API and pages."""
