@@ -1,4 +1,4 @@
-"""Every error this program raises on purpose. Each message says what was expected, what came and what to do."""
+"""Every error raised on purpose: what was expected, what came and what to do."""
 
 
 class MonitorError(Exception):

@@ -1,4 +1,4 @@
-"""The values that cross rooms: frozen, typed, and free of behaviour that needs anything but themselves."""
+"""The values that cross rooms: frozen, typed, free of behaviour that needs anything else."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
