@@ -133,3 +133,96 @@ class Measurement:
 def floor_time(time: datetime, step: timedelta) -> datetime:
     """Largest multiple of ``step`` since the epoch that is not after ``time``."""
     return time - (time - EPOCH) % step
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """One image of a candidate: its state, and the encoded file where it was at hand."""
+
+    state: ImageState
+    content_hash: str | None = None
+    payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An exchange that may belong to the sample of its pane."""
+
+    exchange: Exchange
+    pane_start: datetime
+    priority: int
+    images: tuple[StoredImage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a partition (one file, say) of a source has been read."""
+
+    source: str
+    partition: str
+    offset: int
+    at_end: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that was refused. ``excerpt`` is short and for the quarantine only."""
+
+    reason: str
+    detail: str
+    excerpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PendingImage:
+    """An image of a pending sample: embedded already (``z``), or to be (``payload``), or neither."""
+
+    content_hash: str
+    payload: bytes | None
+    z: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSample:
+    """A sample that waits for its embeddings."""
+
+    id: int
+    text: str
+    response: str
+    target: str | None
+    images: tuple[PendingImage, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A kept exchange without its content. Vectors are float16 little-endian bytes, unit norm."""
+
+    id: int
+    exchange_id: str
+    pane_start: datetime
+    priority: int
+    labels: Mapping[str, str]
+    image_states: tuple[ImageState, ...]
+    encoder_digest: str | None
+    z_v: bytes | None
+    z_t: bytes | None
+    z_y: bytes | None
+    z_target: bytes | None
+    novelty_v: float | None
+    novelty_t: float | None
+    novelty_reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSummary:
+    """What one measured window was made of."""
+
+    stream: str
+    window: WindowId
+    reference: str
+    revision: int
+    seen: int
+    n: int
+    n_targets: int
+    image_states: Mapping[str, int]
+    measured_at: datetime

@@ -1,0 +1,287 @@
+"""All tables. Rows stay inside ``store``; records go out."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+NAME_LENGTH = 200  # streams, labels, sources
+ID_LENGTH = 256  # ids given by clients
+Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys by itself
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time; a naive one is refused instead of guessed at."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"expected an aware time, got the naive {value.isoformat()}")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Holds the metadata that migrations are compared with."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UtcDateTime(), bytes: LargeBinary(), str: Text()}  # noqa: RUF012 - SQLAlchemy's own declaration form
+
+
+class StreamRow(Base):
+    """A watched model. ``watermark``: event time up to which its panes are closed."""
+
+    __tablename__ = "streams"
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    first_seen: Mapped[datetime]
+    watermark: Mapped[datetime | None]
+
+
+class PartitionWatermarkRow(Base):
+    """Largest event time that one partition of a source has shown for one stream."""
+
+    __tablename__ = "partition_watermarks"
+    source: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    partition: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    first: Mapped[datetime]
+    last: Mapped[datetime]
+
+
+class CursorRow(Base):
+    """How far one partition of a source has been read; committed with what was read."""
+
+    __tablename__ = "cursors"
+    source: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    partition: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    offset: Mapped[int] = mapped_column(BigInteger)
+    at_end: Mapped[bool]
+    updated_at: Mapped[datetime]
+
+
+class PaneRow(Base):
+    """What one pane of a stream has seen; ``revision`` grows with every change in it."""
+
+    __tablename__ = "panes"
+    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    start: Mapped[datetime] = mapped_column(primary_key=True)
+    seen: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[int] = mapped_column(BigInteger)
+
+
+class SampleRow(Base):
+    """A kept exchange. Pending until ``encoder_digest`` is set; texts go when retention says."""
+
+    __tablename__ = "samples"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    stream: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    exchange_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    pane_start: Mapped[datetime]
+    time: Mapped[datetime]
+    priority: Mapped[int] = mapped_column(BigInteger)
+    labels: Mapped[dict[str, str]] = mapped_column(JSON)
+    text: Mapped[str | None]
+    response: Mapped[str | None]
+    target: Mapped[str | None]
+    has_target: Mapped[bool]
+    stored_at: Mapped[datetime]
+    claimed_until: Mapped[datetime | None]
+    attempts: Mapped[int]
+    encoder_digest: Mapped[str | None] = mapped_column(String(64))
+    z_v: Mapped[bytes | None]
+    z_t: Mapped[bytes | None]
+    z_y: Mapped[bytes | None]
+    z_target: Mapped[bytes | None]
+    novelty_v: Mapped[float | None] = mapped_column(Float(53))
+    novelty_t: Mapped[float | None] = mapped_column(Float(53))
+    novelty_reference: Mapped[str | None] = mapped_column(String(64))
+    __table_args__ = (
+        UniqueConstraint("stream", "exchange_id"),
+        Index("ix_samples_pane", "stream", "pane_start", "priority"),
+        Index("ix_samples_stored_at", "stored_at"),
+    )
+
+
+class SampleImageRow(Base):
+    """One image of a sample: its state, and the file where there is one."""
+
+    __tablename__ = "sample_images"
+    sample_id: Mapped[int] = mapped_column(
+        Key, ForeignKey("samples.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(String(20))
+    content_hash: Mapped[str | None] = mapped_column(String(64), index=True)
+
+
+class ImageRow(Base):
+    """One image file, known by its content, embedded once.
+
+    ``payload`` is the file as it came and goes when it is embedded; ``thumbnail`` stays for the
+    content-retention time; ``reject_reason`` is set where it could not be decoded safely.
+    """
+
+    __tablename__ = "images"
+    content_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    payload: Mapped[bytes | None]
+    thumbnail: Mapped[bytes | None]
+    reject_reason: Mapped[str | None] = mapped_column(String(40))
+    encoder_digest: Mapped[str | None] = mapped_column(String(64))
+    z: Mapped[bytes | None]
+    stored_at: Mapped[datetime]
+
+
+class EarlyTargetRow(Base):
+    """A target whose exchange is not (yet) among the samples."""
+
+    __tablename__ = "early_targets"
+    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    exchange_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    target: Mapped[str]
+    stored_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class CounterRow(Base):
+    """Exchanges by source, format and outcome since the database was made."""
+
+    __tablename__ = "counters"
+    source: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    format: Mapped[str] = mapped_column(String(40), primary_key=True)
+    outcome: Mapped[str] = mapped_column(String(40), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)
+
+
+class QuarantineRow(Base):
+    """A record that was refused: where, why, and its first bytes. The newest few are kept."""
+
+    __tablename__ = "quarantine"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    source: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    partition: Mapped[str] = mapped_column(String(ID_LENGTH))
+    reason: Mapped[str] = mapped_column(String(40))
+    detail: Mapped[str]
+    excerpt: Mapped[str]
+    stored_at: Mapped[datetime]
+
+
+class WindowRow(Base):
+    """One measured window of one stream, and the pane revisions it was measured at."""
+
+    __tablename__ = "windows"
+    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    start: Mapped[datetime] = mapped_column(primary_key=True)
+    end: Mapped[datetime] = mapped_column(primary_key=True)
+    revision: Mapped[int] = mapped_column(BigInteger)
+    reference: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    seen: Mapped[int] = mapped_column(BigInteger)
+    measured_at: Mapped[datetime]
+    summary: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+class MeasurementRow(Base):
+    """One measurement; re-measuring a window replaces its rows."""
+
+    __tablename__ = "measurements"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    stream: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    slice_key: Mapped[str] = mapped_column(String(2 * NAME_LENGTH))
+    signal: Mapped[str] = mapped_column(String(40))
+    window_start: Mapped[datetime]
+    window_end: Mapped[datetime]
+    reference: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    n: Mapped[int]
+    verdict: Mapped[str] = mapped_column(String(20))
+    value: Mapped[float | None] = mapped_column(Float(53))
+    stderr: Mapped[float | None] = mapped_column(Float(53))
+    null_mean: Mapped[float | None] = mapped_column(Float(53))
+    threshold: Mapped[float | None] = mapped_column(Float(53))
+    excess_ratio: Mapped[float | None] = mapped_column(Float(53))
+    p_value: Mapped[float | None] = mapped_column(Float(53))
+    reason: Mapped[str | None]
+    terms: Mapped[list[str]] = mapped_column(JSON)
+    __table_args__ = (
+        UniqueConstraint("stream", "slice_key", "signal", "window_start", "window_end"),
+        Index("ix_measurements_window_end", "stream", "window_end"),
+    )
+
+
+class ReferenceRow(Base):
+    """One immutable version of a reference; ``facts`` says how it was made."""
+
+    __tablename__ = "references"
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    created_at: Mapped[datetime]
+    encoder_digest: Mapped[str] = mapped_column(String(64))
+    facts: Mapped[dict[str, object]] = mapped_column(JSON)
+
+
+class ReferenceArrayRow(Base):
+    """A named array of a reference: vectors, q weights, null draws."""
+
+    __tablename__ = "reference_arrays"
+    digest: Mapped[str] = mapped_column(
+        String(64), ForeignKey("references.digest", ondelete="CASCADE"), primary_key=True
+    )
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    dtype: Mapped[str] = mapped_column(String(8))
+    shape: Mapped[list[int]] = mapped_column(JSON)
+    data: Mapped[bytes]
+
+
+class ReferenceSampleRow(Base):
+    """One exchange of a reference, for people to look at; content goes as retention says."""
+
+    __tablename__ = "reference_samples"
+    digest: Mapped[str] = mapped_column(
+        String(64), ForeignKey("references.digest", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    exchange_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    part: Mapped[str] = mapped_column(String(12))
+    text: Mapped[str | None]
+    response: Mapped[str | None]
+    target: Mapped[str | None]
+    thumbnail: Mapped[bytes | None]
+
+
+class ActivationRow(Base):
+    """Which reference judged which stream since when; ``*`` is every stream without its own."""
+
+    __tablename__ = "activations"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), index=True)
+    digest: Mapped[str] = mapped_column(
+        String(64), ForeignKey("references.digest", ondelete="CASCADE")
+    )
+    activated_at: Mapped[datetime]
