@@ -1,0 +1,361 @@
+"""The settings tree: one YAML file, environment overrides, every fault reported at once."""
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
+
+from monitor.errors import SettingsError
+
+CONFIG_VARIABLE = "MLLM_MONITOR_CONFIG"
+PREFIX = "MLLM_MONITOR_"
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+
+
+def parse_duration(value: object) -> object:
+    """Turn ``90s``, ``5m``, ``1h``, ``7d`` or ``0`` into a timedelta."""
+    if isinstance(value, timedelta):
+        return value
+    if found := re.fullmatch(r"(\d+)([smhd])", str(value).strip()):
+        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    if str(value).strip() == "0":
+        return timedelta(0)
+    raise ValueError("expected a duration such as 90s, 5m, 1h or 7d")
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration in the largest unit that divides it."""
+    seconds = int(value.total_seconds())
+    for unit, size in reversed(_UNITS.items()):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return "0s"
+
+
+Duration = Annotated[
+    timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration, when_used="json")
+]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatabaseSettings(_Section):
+    """Where everything is kept."""
+
+    url: str = Field(
+        "sqlite:///mllm-monitor.db",
+        description="SQLite file or PostgreSQL address. Give one with a password only in the "
+        "environment: MLLM_MONITOR_DATABASE__URL.",
+        repr=False,
+    )
+
+
+class HttpSettings(_Section):
+    """What the daemon listens on."""
+
+    listen: str = Field("127.0.0.1:9750", description="Address and port; port 0 takes a free one.")
+    tokens_file: Path | None = Field(
+        None, description="File with one accepted bearer token per line, for what is posted."
+    )
+    allow_unauthenticated: bool = Field(
+        default=False,
+        description="Listen beyond loopback without tokens. Anybody can then post traffic.",
+    )
+    max_body_bytes: int = Field(
+        64 * 2**20, ge=2**10, description="Largest request body, after decompression."
+    )
+
+    @property
+    def host(self) -> str:
+        """Address without the port."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """Port to listen on."""
+        return int(self.listen.rpartition(":")[2])
+
+    @model_validator(mode="after")
+    def _is_guarded(self) -> Self:
+        if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}", self.listen):
+            raise ValueError(f"listen must be ADDRESS:PORT, got {self.listen!r}")
+        guarded = self.tokens_file is not None or self.allow_unauthenticated
+        if self.host not in _LOOPBACK and not guarded:
+            raise ValueError(
+                f"listen {self.listen} is reachable from other machines: set tokens_file, or "
+                "allow_unauthenticated: true if anybody there may post traffic"
+            )
+        return self
+
+
+class SourceSettings(_Section):
+    """One place that traffic is read from."""
+
+    type: Literal["jsonl"] = Field("jsonl", description="Files of one record a line.")
+    path: str = Field(description="File or glob, followed across rotation; .gz is understood.")
+    format: Literal["auto", "native", "openai"] = Field("auto", description="Wire format.")
+
+
+class ImageSettings(_Section):
+    """How images of queries are found and how large they may be."""
+
+    root: Path | None = Field(None, description="Folder that relative image paths are below.")
+    fetch_hosts: tuple[str, ...] = Field(
+        (), description="Hosts images may be fetched from. Fetching is not available yet."
+    )
+    max_bytes: Count = Field(20 * 2**20, description="Largest encoded image.")
+    max_pixels: Count = Field(50_000_000, description="Most pixels an image may decode to.")
+
+    @model_validator(mode="after")
+    def _nothing_is_fetched(self) -> Self:
+        if self.fetch_hosts:
+            raise ValueError("fetch_hosts must be empty: this version fetches no images")
+        return self
+
+
+class SamplingSettings(_Section):
+    """Which exchanges are kept."""
+
+    per_pane: Count = Field(256, description="Exchanges kept of each pane of each stream.")
+    seed: int = Field(0, description="Seed of the sampling hash; replicas must share it.")
+    max_streams: Count = Field(200, description="Streams watched; further ones are refused.")
+
+
+class WindowSettings(_Section):
+    """How traffic is cut in event time."""
+
+    pane: Duration = Field(timedelta(minutes=5), description="Unit of sampling.")
+    length: Duration = Field(timedelta(hours=1), description="Measured window; whole panes.")
+    slide: Duration = Field(timedelta(minutes=15), description="Step between windows.")
+    lateness: Duration = Field(timedelta(minutes=10), description="How late an event may come.")
+    target_lateness: Duration | None = Field(
+        None, description="How late a target may come; the same as lateness unless set."
+    )
+    min_samples: int = Field(30, ge=2, description="Below this the verdict is 'insufficient'.")
+
+    @model_validator(mode="after")
+    def _whole_panes(self) -> Self:
+        if self.pane < timedelta(seconds=1):
+            raise ValueError("pane must be at least 1s")
+        for name in ("length", "slide"):
+            span: timedelta = getattr(self, name)
+            if not span or span % self.pane:
+                raise ValueError(
+                    f"{name} {format_duration(span)} must be a multiple of "
+                    f"pane {format_duration(self.pane)}"
+                )
+        return self
+
+
+class SliceSettings(_Section):
+    """Which labels traffic is broken down by."""
+
+    labels: tuple[str, ...] = Field((), description="Labels; each value becomes a slice.")
+    max_per_label: Count = Field(20, description="Values per label; the rest become 'other'.")
+    top_level_keys: tuple[str, ...] = Field(
+        (), description="Top-level keys of native lines that are taken as labels."
+    )
+
+
+class EncoderSettings(_Section):
+    """How images and texts become vectors."""
+
+    preset: Literal["builtin"] = Field("builtin", description="Untrained encoders, no download.")
+
+
+class ReferenceSettings(_Section):
+    """How a reference is built."""
+
+    calibration_share: float = Field(
+        0.5, gt=0.1, lt=0.9, description="Share kept apart to draw nulls from."
+    )
+    seed: int = Field(0, description="Seed of the split, the q networks and the nulls.")
+    max_samples: int = Field(5_000, ge=100, description="Exchanges taken at most.")
+    null_draws: int = Field(200, ge=50, description="Pseudo-windows per size.")
+
+
+class AlertSettings(_Section):
+    """What the thresholds promise."""
+
+    false_alarms_per_week: float = Field(1.0, gt=0, description="Accepted per stream.")
+    entropy_factor: float = Field(
+        10.0, gt=0, description="H of the scaled EMID bound, an upper limit of the output entropy."
+    )
+
+
+class PrivacySettings(_Section):
+    """How long what was said is kept."""
+
+    content_retention: Duration = Field(
+        timedelta(days=7), description="Texts and thumbnails; 0 keeps none once embedded."
+    )
+
+
+class RetentionSettings(_Section):
+    """How long what was computed is kept."""
+
+    samples: Duration = Field(timedelta(days=30), description="Vectors of samples.")
+    measurements: Duration = Field(timedelta(days=400), description="Measurements.")
+
+
+class JobSettings(_Section):
+    """How often each job looks for work."""
+
+    ingest: Duration = Field(timedelta(seconds=1), description="Reading the sources.")
+    embed: Duration = Field(timedelta(seconds=2), description="Embedding samples.")
+    measure: Duration = Field(timedelta(seconds=5), description="Measuring due windows.")
+    retain: Duration = Field(timedelta(minutes=10), description="Deleting what is too old.")
+
+
+class LogSettings(_Section):
+    """What the daemon says about itself, on standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level.")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="Console on a terminal, else JSON lines."
+    )
+
+
+class Settings(_Section):
+    """Everything an operator can set."""
+
+    database: DatabaseSettings = DatabaseSettings()
+    data_dir: Path = Field(Path("mllm-monitor-data"), description="FAISS indexes; can be rebuilt.")
+    http: HttpSettings = HttpSettings()
+    sources: tuple[SourceSettings, ...] = Field((), description="Where traffic is read from.")
+    images: ImageSettings = ImageSettings()
+    sampling: SamplingSettings = SamplingSettings()
+    windows: WindowSettings = WindowSettings()
+    slices: SliceSettings = SliceSettings()
+    encoders: EncoderSettings = EncoderSettings()
+    reference: ReferenceSettings = ReferenceSettings()
+    alerts: AlertSettings = AlertSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    retention: RetentionSettings = RetentionSettings()
+    jobs: JobSettings = JobSettings()
+    logging: LogSettings = LogSettings()
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the file (or ``MLLM_MONITOR_CONFIG``, or the defaults) and the environment overrides.
+
+    Raises:
+        SettingsError: naming every fault, one a line.
+    """
+    environ = os.environ if environ is None else environ
+    if path is None and environ.get(CONFIG_VARIABLE):
+        path = Path(environ[CONFIG_VARIABLE])
+    tree = _read_file(path) if path else {}
+    faults = _secrets_in(tree, path)
+    overrides: dict[tuple[str, ...], str] = {}
+    for variable, value in sorted(environ.items()):
+        if variable.startswith(PREFIX) and variable != CONFIG_VARIABLE:
+            where = tuple(variable.removeprefix(PREFIX).lower().split("__"))
+            overrides[where] = variable
+            _put(tree, where, _parse_override(value))
+    try:
+        settings = Settings.model_validate(tree)
+    except ValidationError as exc:
+        faults += [_fault(error, overrides, path) for error in exc.errors()]
+        raise SettingsError("\n".join(faults)) from exc
+    if faults:
+        raise SettingsError("\n".join(faults))
+    return settings
+
+
+def _read_file(path: Path) -> dict[str, object]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise SettingsError(f"no settings file at {path}") from exc
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"cannot read the settings file {path}: {exc}") from exc
+    except yaml.YAMLError as exc:
+        raise SettingsError(f"{path} is not YAML: {' '.join(str(exc).split())}") from exc
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise SettingsError(f"{path} must hold sections, got a {type(tree).__name__}")
+    return tree
+
+
+def _secrets_in(tree: Mapping[str, object], path: Path | None) -> list[str]:
+    database = tree.get("database")
+    url = database.get("url") if isinstance(database, dict) else None
+    if isinstance(url, str) and _has_password(url):
+        return [
+            f"database.url in {path} holds a password: give the address in the environment "
+            f"variable {PREFIX}DATABASE__URL instead"
+        ]
+    return []
+
+
+def _has_password(url: str) -> bool:
+    try:
+        return urlsplit(url).password is not None
+    except ValueError:
+        return False
+
+
+def _parse_override(value: str) -> object:
+    """Lists and sections are written as YAML; all else is a string that pydantic converts."""
+    if value in {"", "null"}:
+        return None
+    if not value.startswith(("[", "{")):
+        return value
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def _put(tree: dict[str, object], where: tuple[str, ...], value: object) -> None:
+    *sections, key = where
+    for section in sections:
+        inner = tree.get(section)
+        tree[section] = inner = dict(inner) if isinstance(inner, dict) else {}
+        tree = inner
+    tree[key] = value
+
+
+def _fault(error: object, overrides: Mapping[tuple[str, ...], str], path: Path | None) -> str:
+    assert isinstance(error, dict)  # noqa: S101 - pydantic's ErrorDetails
+    where = tuple(str(part) for part in error["loc"])
+    name = ".".join(where) or "settings"
+    origin = overrides.get(where[:2]) or overrides.get(where[:1]) or (str(path) if path else "")
+    said = f" ({origin})" if origin else ""
+    if error["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(where[:-1]))
+        return f"{name}: unknown setting{said}; known here: {known}"
+    message = error["msg"].removeprefix("Value error, ")
+    got = "" if isinstance(error["input"], dict | BaseModel) else f", got {error['input']!r}"
+    return f"{name}: {message}{'' if 'got ' in message else got}{said}"
+
+
+def _known_keys(where: tuple[str, ...]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for key in where:
+        if key.isdigit():
+            continue
+        field = model.model_fields[key]
+        inner = (*get_args(field.annotation), field.annotation)
+        model = next(m for m in inner if isinstance(m, type) and issubclass(m, BaseModel))
+    return sorted(model.model_fields)
