@@ -1,0 +1,281 @@
+"""Image files reduced to the parts that hold pixels, before any decoder sees them.
+
+Every file comes from a stranger. Walking its structure here, in bounded work, tells the dimensions
+before a pixel is allocated, and drops what decoders have so often stumbled over: text, colour
+profiles, EXIF (only the orientation is read), thumbnails, later frames, trailing data.
+"""
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitor.errors import ImageRejectedError
+
+PARTS_MAX = 16_384  # chunks or segments of one file
+SCANS_MAX = 64  # of a progressive JPEG; each costs a pass over all pixels
+SUB_BLOCKS_MAX = 262_144  # of a GIF, up to the end of its first frame
+
+
+class Refusal(StrEnum):
+    """Why an image is not embedded."""
+
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TOO_MANY_BYTES = "too_many_bytes"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_COMPLEX = "too_complex"
+    TRUNCATED = "truncated"
+    BROKEN = "broken"
+    NOT_BASE64 = "not_base64"
+    OUTSIDE_ROOT = "outside_root"
+    NOT_A_FILE = "not_a_file"
+    UNREADABLE = "unreadable"
+    ABSENT = "absent"
+
+
+class ImageFormat(StrEnum):
+    """The formats that are decoded."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    GIF = "gif"
+    WEBP = "webp"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A file without anything but pixels; ``orientation`` is the EXIF value, 1 to 8."""
+
+    format: ImageFormat
+    width: int
+    height: int
+    orientation: int
+    essence: bytes
+
+
+def open_container(data: bytes) -> Container:
+    """Walk the file; decodes no pixel.
+
+    Raises:
+        ImageRejectedError: with a `Refusal` as its reason.
+    """
+    for magic, walk in _WALKS:
+        if magic.match(data):
+            try:
+                return walk(data)
+            except (struct.error, IndexError) as exc:
+                raise _refused(Refusal.TRUNCATED, "the file ends within its structure") from exc
+    if _FOREIGN.match(data):
+        raise _refused(Refusal.UNSUPPORTED_FORMAT, "only png, jpeg, gif and webp are decoded")
+    raise _refused(Refusal.NOT_AN_IMAGE, "no known image format starts like this")
+
+
+def _png(data: bytes) -> Container:
+    size: tuple[int, int] | None = None
+    orientation = 1
+    kept = [data[:8]]
+    for kind, start, end in _png_chunks(data):
+        if kind == b"IHDR":
+            if size is not None:
+                raise _refused(Refusal.BROKEN, "two headers")
+            size = struct.unpack_from(">II", data, start + 8)
+        elif kind == b"eXIf":
+            orientation = _orientation(data[start + 8 : end - 4])
+        if kind in _PNG_KEPT:
+            kept.append(data[start:end])
+    if size is None:
+        raise _refused(Refusal.BROKEN, "no header")
+    return Container(ImageFormat.PNG, *size, orientation, b"".join(kept))
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    at = 8
+    for _ in range(PARTS_MAX):
+        (length,) = struct.unpack_from(">I", data, at)
+        end = at + 12 + length
+        if end > len(data):
+            raise _refused(Refusal.TRUNCATED, "a chunk goes past the end")
+        kind = data[at + 4 : at + 8]
+        yield kind, at, end
+        if kind == b"IEND":
+            return
+        at = end
+    raise _refused(Refusal.TOO_COMPLEX, f"more than {PARTS_MAX} chunks")
+
+
+def _jpeg(data: bytes) -> Container:
+    size: tuple[int, int] | None = None
+    orientation, scans = 1, 0
+    kept = [data[:2]]
+    for marker, start, end, next_start in _jpeg_segments(data):
+        if marker in _JPEG_FRAMES:
+            if size is not None:
+                raise _refused(Refusal.BROKEN, "two frame headers")
+            height, width = struct.unpack_from(">HH", data, start + 5)
+            size = width, height
+        elif marker == _JPEG_SCAN:
+            scans += 1
+        elif marker == _JPEG_EXIF and data.startswith(b"Exif\0\0", start + 4):
+            orientation = _orientation(data[start + 10 : end])
+        if marker in _JPEG_KEPT:
+            kept.append(data[start:next_start])
+    if scans > SCANS_MAX:
+        raise _refused(Refusal.TOO_COMPLEX, f"more than {SCANS_MAX} scans")
+    if size is None or not scans:
+        raise _refused(Refusal.BROKEN, "no frame or no scan")
+    return Container(ImageFormat.JPEG, *size, orientation, b"".join([*kept, b"\xff\xd9"]))
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Marker, start, end of its header and start of the next one; entropy-coded data between."""
+    found = _JPEG_MARKER.search(data, 2)
+    for _ in range(PARTS_MAX):
+        if found is None:
+            raise _refused(Refusal.TRUNCATED, "no end marker")
+        start = found.start()
+        marker = data[start + 1]
+        if marker == _JPEG_END:
+            return
+        (length,) = struct.unpack_from(">H", data, start + 2)
+        end = start + 2 + length
+        found = _JPEG_MARKER.search(data, end)
+        entropy_end = found.start() if found and marker == _JPEG_SCAN else end
+        yield marker, start, end, entropy_end
+    raise _refused(Refusal.TOO_COMPLEX, f"more than {PARTS_MAX} segments")
+
+
+def _gif(data: bytes) -> Container:
+    width, height, packed = struct.unpack_from("<HHB", data, 6)
+    at = 13 + _gif_palette_bytes(packed)
+    kept = [data[:at]]
+    control = b""
+    budget = SUB_BLOCKS_MAX
+    while True:
+        introducer = data[at]
+        if introducer == _GIF_EXTENSION:
+            end, budget = _gif_sub_blocks_end(data, at + 2, budget)
+            if data[at + 1] == _GIF_CONTROL:
+                control = data[at:end]
+        elif introducer == _GIF_IMAGE:
+            left, top, w, h, packed = struct.unpack_from("<HHHHB", data, at + 1)
+            end, _ = _gif_sub_blocks_end(data, at + 11 + _gif_palette_bytes(packed), budget)
+            kept += [control, data[at:end], b";"]
+            # Decoders grow the canvas to hold a first frame that sticks out of it.
+            size = max(width, left + w), max(height, top + h)
+            return Container(ImageFormat.GIF, *size, 1, b"".join(kept))
+        else:
+            raise _refused(Refusal.BROKEN, "no frame")
+        at = end
+
+
+def _gif_palette_bytes(packed: int) -> int:
+    return 3 << (packed & 7) + 1 if packed & 0x80 else 0
+
+
+def _gif_sub_blocks_end(data: bytes, at: int, budget: int) -> tuple[int, int]:
+    while length := data[at]:
+        at += 1 + length
+        budget -= 1
+        if not budget:
+            raise _refused(Refusal.TOO_COMPLEX, f"more than {SUB_BLOCKS_MAX} sub-blocks")
+    return at + 1, budget
+
+
+def _webp(data: bytes) -> Container:
+    (riff_bytes,) = struct.unpack_from("<I", data, 4)
+    if riff_bytes + 8 > len(data):
+        raise _refused(Refusal.TRUNCATED, "the file is shorter than its header says")
+    size: tuple[int, int] | None = None
+    orientation = 1
+    kept: list[bytes] = []
+    seen: set[bytes] = set()
+    for kind, start, end in _webp_chunks(data, riff_bytes + 8):
+        if kind == b"EXIF":
+            orientation = _orientation(data[start + 8 : end].removeprefix(b"Exif\0\0"))
+        if kind not in _WEBP_KEPT or kind in seen:
+            continue
+        seen.add(kind)
+        if size is None:
+            size = _webp_size(kind, data, start + 8)
+        kept.append(data[start:end])
+    if size is None:
+        raise _refused(Refusal.BROKEN, "no bitstream")
+    body = b"WEBP" + b"".join(kept)
+    if kept[0].startswith(b"VP8X"):
+        # The flags of what was dropped: colour profile, EXIF, XMP.
+        body = body[:12] + bytes([body[12] & ~0x2C]) + body[13:]
+    essence = b"RIFF" + struct.pack("<I", len(body)) + body
+    return Container(ImageFormat.WEBP, *size, orientation, essence)
+
+
+def _webp_chunks(data: bytes, stop: int) -> Iterator[tuple[bytes, int, int]]:
+    at = 12
+    for _ in range(PARTS_MAX):
+        if at >= stop:
+            return
+        (length,) = struct.unpack_from("<I", data, at + 4)
+        end = at + 8 + length + length % 2
+        if end > len(data):
+            raise _refused(Refusal.TRUNCATED, "a chunk goes past the end")
+        yield data[at : at + 4], at, end
+        at = end
+    raise _refused(Refusal.TOO_COMPLEX, f"more than {PARTS_MAX} chunks")
+
+
+def _webp_size(kind: bytes, data: bytes, at: int) -> tuple[int, int]:
+    if kind == b"VP8X":
+        width, width_high, height, height_high = struct.unpack_from("<HBHB", data, at + 4)
+        return 1 + width + (width_high << 16), 1 + height + (height_high << 16)
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, at + 1)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, at + 6)
+        return width & 0x3FFF, height & 0x3FFF
+    raise _refused(Refusal.BROKEN, "the first chunk does not tell the size")
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation in the first directory of an EXIF block; 1 where it cannot be read."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(order + "I", exif, 4)
+        (entries,) = struct.unpack_from(order + "H", exif, at)
+        for entry in range(at + 2, at + 2 + 12 * entries, 12):
+            tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
+            if (tag, kind) == _EXIF_ORIENTATION_SHORT:
+                return value if 1 <= value <= 8 else 1  # noqa: PLR2004 - the values EXIF defines
+    except struct.error:
+        pass
+    return 1
+
+
+def _refused(reason: Refusal, detail: str) -> ImageRejectedError:
+    return ImageRejectedError(reason, detail)
+
+
+_PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd9-\xfe]")  # neither stuffing, restart nor fill
+_JPEG_SCAN, _JPEG_END, _JPEG_EXIF = 0xDA, 0xD9, 0xE1
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+# Tables, restart interval, and the two application segments that say how colours are coded.
+_JPEG_KEPT = _JPEG_FRAMES | {0xC4, 0xCC, 0xDB, 0xDD, 0xE0, 0xEE, _JPEG_SCAN}
+_GIF_EXTENSION, _GIF_IMAGE, _GIF_CONTROL = 0x21, 0x2C, 0xF9
+# One of each at most, so that only the first frame of an animation is left.
+_WEBP_KEPT = frozenset({b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"})
+_EXIF_ORIENTATION_SHORT = (0x0112, 3)
+_WALKS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Container]], ...] = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),
+    (re.compile(rb"\xff\xd8\xff"), _jpeg),
+    (re.compile(rb"GIF8[79]a"), _gif),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), _webp),
+)
+# BMP, TIFF, ICO, HEIC and AVIF, JPEG 2000, JPEG XL, PDF, SVG.
+_FOREIGN = re.compile(
+    rb"BM|II\*\0|MM\0\*|\0\0\x01\0|....ftyp|\0\0\0\x0c(jP  |JXL )|\xff\x0a|%PDF|\s*<(\?xml|svg)",
+    re.DOTALL,
+)

@@ -1,0 +1,204 @@
+"""Images from strangers: read, checked, decoded and scaled down without trusting a byte."""
+
+import base64
+import binascii
+import hashlib
+import io
+import os
+import re
+import stat
+import warnings
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from monitor.encoders.containers import Container, ImageFormat, Refusal, open_container
+from monitor.errors import ImageRejectedError
+
+BACKGROUND = (255, 255, 255)  # behind transparent pixels
+
+
+@dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """What one image may cost. ``longest_side`` is what is left of it for embedding."""
+
+    max_bytes: int = 20 * 2**20
+    max_pixels: int = 2**24
+    longest_side: int = 512
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedImage:
+    """The first frame, upright, on a plain background.
+
+    ``pixels`` is ``(h, w, 3)`` uint8 RGB, read-only, and at most ``longest_side`` long; ``width``
+    and ``height`` are those of the file as it is shown. Two images are the same if their
+    ``content_hash``, that of the encoded file, is.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    width: int
+    height: int
+    format: ImageFormat
+    content_hash: str
+
+
+def content_hash(data: bytes) -> str:
+    """Identity of an encoded image: it is stored and embedded once."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
+    """Decode the first frame of a png, jpeg, gif or webp file.
+
+    Colour profiles are ignored, EXIF orientation is applied. May be called from several threads.
+
+    Raises:
+        ImageRejectedError: with a `Refusal` as its reason, whatever is wrong with the bytes.
+    """
+    if len(data) > limits.max_bytes:
+        raise _too_many_bytes(limits)
+    container = open_container(data)
+    if not container.width or not container.height:
+        raise ImageRejectedError(Refusal.BROKEN, "a side of no pixels")
+    if container.width * container.height > limits.max_pixels:
+        raise ImageRejectedError(
+            Refusal.TOO_MANY_PIXELS,
+            f"{container.width} x {container.height} is more than {limits.max_pixels} pixels",
+        )
+    _silence_pillow()
+    try:
+        image = _upright(_decoded(container, limits.longest_side), container.orientation)
+        pixels = np.asarray(image)
+    except ImageRejectedError:
+        raise
+    except Exception as exc:  # on damaged files Pillow raises whatever comes up
+        reason = Refusal.TRUNCATED if "truncated" in str(exc) else Refusal.BROKEN
+        raise ImageRejectedError(reason, f"{type(exc).__name__} while decoding") from exc
+    pixels.setflags(write=False)
+    size = container.width, container.height
+    width, height = size[::-1] if container.orientation >= _FIRST_SIDEWAYS else size
+    return DecodedImage(pixels, width, height, container.format, content_hash(data))
+
+
+def thumbnail_jpeg(image: DecodedImage, longest_side: int) -> bytes:
+    """The image re-encoded for a page; carries nothing of the original file but its pixels."""
+    small = Image.fromarray(image.pixels)
+    small.thumbnail((longest_side, longest_side))
+    out = io.BytesIO()
+    small.save(out, "JPEG", quality=80)
+    return out.getvalue()
+
+
+def decode_base64_image(text: str | bytes, limits: ImageLimits) -> bytes:
+    """The encoded file within plain or URL-safe base64 or a ``data:`` URI.
+
+    Raises:
+        ImageRejectedError: `Refusal.NOT_BASE64` or `Refusal.TOO_MANY_BYTES`.
+    """
+    # Line breaks, padding and the header of a URI fit into the tenth part that is added.
+    if len(text) > limits.max_bytes * 4 / 3 * 1.1 + 256:
+        raise _too_many_bytes(limits)
+    try:
+        raw = text.encode("ascii") if isinstance(text, str) else text
+        payload = _DATA_URI.sub(b"", raw, count=1).translate(_TO_STANDARD, b" \t\r\n").rstrip(b"=")
+        data = base64.b64decode(payload + b"=" * (-len(payload) % 4), validate=True)
+    except (UnicodeEncodeError, binascii.Error) as exc:
+        # The cause holds the content, so it is not chained.
+        raise ImageRejectedError(Refusal.NOT_BASE64, type(exc).__name__) from None
+    if not data:
+        raise ImageRejectedError(Refusal.NOT_BASE64, "nothing in it")
+    if len(data) > limits.max_bytes:
+        raise _too_many_bytes(limits)
+    return data
+
+
+def read_below(root: Path, relative: str, limits: ImageLimits) -> bytes:
+    """Read a regular file that lies below ``root`` once all symbolic links are followed.
+
+    Raises:
+        ImageRejectedError: `Refusal.ABSENT`, `OUTSIDE_ROOT`, `NOT_A_FILE`, `UNREADABLE` or
+            `TOO_MANY_BYTES`.
+    """
+    parts = Path(relative).parts
+    if not parts or "\0" in relative or ".." in parts or Path(relative).is_absolute():
+        raise ImageRejectedError(Refusal.OUTSIDE_ROOT, "a path below the image root is expected")
+    try:
+        base = root.resolve()
+        path = base.joinpath(*parts).resolve(strict=True)
+        if not path.is_relative_to(base):
+            raise ImageRejectedError(Refusal.OUTSIDE_ROOT, "a link leads out of the image root")
+        return _read_regular(path, limits)
+    except (FileNotFoundError, NotADirectoryError):
+        raise ImageRejectedError(Refusal.ABSENT, "no such file below the image root") from None
+    except (OSError, RuntimeError) as exc:  # RuntimeError: links in a circle
+        raise ImageRejectedError(Refusal.UNREADABLE, type(exc).__name__) from None
+
+
+def _read_regular(path: Path, limits: ImageLimits) -> bytes:
+    # Not blocking, or opening a pipe would wait for its writer.
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as file:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageRejectedError(Refusal.NOT_A_FILE, "a regular file is expected")
+        if status.st_size > limits.max_bytes:
+            raise _too_many_bytes(limits)
+        return file.read(limits.max_bytes + 1)
+
+
+def _decoded(container: Container, longest_side: int) -> Image.Image:
+    with Image.open(io.BytesIO(container.essence), formats=[container.format]) as image:
+        if image.size != (container.width, container.height):
+            raise ImageRejectedError(Refusal.BROKEN, "two different sizes in one file")
+        # A JPEG is decoded at half, a quarter or an eighth where that is still twice the target.
+        keep = 2 * longest_side / max(image.size)
+        image.draft(None, (ceil(keep * image.width), ceil(keep * image.height)))
+        image.load()
+        rgb = _rgb(image)
+    rgb.thumbnail((longest_side, longest_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return rgb
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if "A" not in image.mode and "transparency" not in image.info:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    ground = Image.new("RGB", layer.size, BACKGROUND)
+    ground.paste(layer, mask=layer.getchannel("A"))
+    return ground
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _silence_pillow() -> None:
+    # A standing filter, because warnings.catch_warnings is not safe in threads.
+    if _PILLOW_WARNINGS not in warnings.filters:
+        warnings.filterwarnings("ignore", module=_PILLOW_WARNINGS[3].pattern)
+
+
+def _too_many_bytes(limits: ImageLimits) -> ImageRejectedError:
+    return ImageRejectedError(Refusal.TOO_MANY_BYTES, f"more than {limits.max_bytes} bytes")
+
+
+_PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+_DATA_URI = re.compile(rb"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+_TO_STANDARD = bytes.maketrans(b"-_", b"+/")
+_FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
