@@ -60,3 +60,12 @@ class RecordRejectedError(MonitorError):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
+
+
+class TooFewSamplesError(MonitorError):
+    """An estimate was asked for with fewer samples than it exists for."""
+
+    def __init__(self, what: str, *, n: int, n_min: int) -> None:
+        super().__init__(f"{what} needs at least {n_min} samples, got {n}")
+        self.n = n
+        self.n_min = n_min

@@ -1,1 +1,54 @@
 """Pure estimators, nulls and decisions: tensors and numbers in, tensors and numbers out."""
+
+from monitor.stats.attribution import RjsdAttribution, rjsd_attribution
+from monitor.stats.bound import Bound, emid_bound, emid_bound_unscaled, input_bound
+from monitor.stats.club import ClubMoments, MiEstimate, club_terms, mutual_information
+from monitor.stats.decision import (
+    DIRECTIONS,
+    Decision,
+    Direction,
+    alpha_per_test,
+    calibrate_threshold,
+    decide,
+    p_value,
+)
+from monitor.stats.emi import emi, emi_terms, emid
+from monitor.stats.moments import SecondMoments, entropy_of_rows, von_neumann_entropy
+from monitor.stats.novelty import ShareNull, novelty_threshold, share
+from monitor.stats.null import Null, null_sizes, pseudo_windows
+from monitor.stats.rjsd import Spectrum, rjsd, rjsd_from
+
+__all__ = [
+    "DIRECTIONS",
+    "Bound",
+    "ClubMoments",
+    "Decision",
+    "Direction",
+    "MiEstimate",
+    "Null",
+    "RjsdAttribution",
+    "SecondMoments",
+    "ShareNull",
+    "Spectrum",
+    "alpha_per_test",
+    "calibrate_threshold",
+    "club_terms",
+    "decide",
+    "emi",
+    "emi_terms",
+    "emid",
+    "emid_bound",
+    "emid_bound_unscaled",
+    "entropy_of_rows",
+    "input_bound",
+    "mutual_information",
+    "novelty_threshold",
+    "null_sizes",
+    "p_value",
+    "pseudo_windows",
+    "rjsd",
+    "rjsd_attribution",
+    "rjsd_from",
+    "share",
+    "von_neumann_entropy",
+]

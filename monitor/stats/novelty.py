@@ -1,0 +1,141 @@
+"""Shares of events: novel ones, ones with images; their intervals and exact nulls."""
+
+import math
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betaincinv, betaln, gammaln
+
+from monitor.stats.decision import Decision, Direction, judge
+from monitor.stats.null import Floats
+
+NOVELTY_LEVEL = 0.99
+JEFFREYS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A share of ``n`` events with its confidence interval, all in ``[0, 1]``."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def novelty_threshold(distances: Floats, level: float = NOVELTY_LEVEL) -> float:
+    """Distance above which an event counts as novel: a percentile of leave-one-out distances.
+
+    Args:
+        distances: ``(n,)`` distance of each density-part event to its k-th nearest other one,
+            itself left out: with itself in, every distance is one neighbour too small.
+        level: percentile as a fraction.
+
+    Returns:
+        The smallest distance that at most ``1 - level`` of the events exceed.
+
+    Raises:
+        ValueError: if there is no distance or one is not finite.
+    """
+    if not len(distances) or not np.isfinite(distances).all():
+        raise ValueError("novelty needs at least one distance, all finite")
+    return float(np.quantile(distances, level, method="inverted_cdf"))
+
+
+def share(count: int, n: int, *, confidence: float = 0.95) -> Share:
+    """``count / n`` with the interval of Clopper and Pearson.
+
+    Its coverage is at least ``confidence`` at every ``n`` and share; Wilson's falls short near 0,
+    where novelty lives.
+
+    Args:
+        count: events that have the property.
+        n: events in all, >= 1.
+        confidence: coverage, in (0, 1).
+
+    Returns:
+        Share and interval, fractions.
+
+    Raises:
+        ValueError: unless ``0 <= count <= n`` and ``n >= 1``.
+
+    Source:
+        Clopper & Pearson (1934).
+    """
+    _check_count(count, n)
+    tail = (1 - confidence) / 2
+    low = float(betaincinv(count, n - count + 1, tail)) if count > 0 else 0.0
+    high = float(betaincinv(count + 1, n - count, 1 - tail)) if count < n else 1.0
+    return Share(count / n, low, high, n)
+
+
+@dataclass(frozen=True, slots=True)
+class ShareNull:
+    """Predictive law of a share, given ``count`` of ``pool`` events of the calibration part.
+
+    Beta-binomial with Jeffreys' prior: exact at every ``n``, with the uncertainty of a finite
+    reference in it. Two integers, so that it can be stored.
+    """
+
+    count: int
+    pool: int
+
+    def __post_init__(self) -> None:
+        _check_count(self.count, self.pool)
+
+    def probabilities(self, n: int) -> Floats:
+        """Probability of 0..n events among ``n``: ``(n + 1,)``, sums to 1."""
+        k = np.arange(n + 1)
+        a, b = self.count + JEFFREYS, self.pool - self.count + JEFFREYS
+        choose = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
+        log_mass = choose + betaln(k + a, n - k + b) - betaln(a, b)
+        mass = np.exp(log_mass)
+        predictive: Floats = mass / mass.sum()
+        return predictive
+
+    def decide(self, count: int, n: int, *, direction: Direction, alpha: float) -> Decision:
+        """Judge ``count`` of ``n`` events of a window.
+
+        The threshold is the largest share that is no alarm, so the probability of an alarm is at
+        most ``alpha``; for both sides each gets ``alpha / 2``.
+
+        Args:
+            count: events of the window that have the property.
+            n: events in the window, >= 1.
+            direction: which side is evidence of drift.
+            alpha: accepted false-alarm probability, in (0, 1).
+
+        Returns:
+            Decision in shares; the p-value is exact and never 0.
+
+        Raises:
+            ValueError: unless ``0 <= count <= n``, ``n >= 1`` and ``0 < alpha < 1``.
+        """
+        _check_count(count, n)
+        if not 0 < alpha < 1:
+            raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
+        mass = self.probabilities(n)
+        mean = (self.count + JEFFREYS) / (self.pool + 2 * JEFFREYS)
+        at_least, at_most = mass[::-1].cumsum()[::-1], mass.cumsum()
+        sides = 1
+        if direction is Direction.BOTH:
+            sides = 2
+            direction = Direction.HIGH if count >= n * mean else Direction.LOW
+        tail = at_least if direction is Direction.HIGH else at_most
+        quiet = np.flatnonzero(tail > alpha / sides)
+        edge = quiet[-1] if direction is Direction.HIGH else quiet[0]
+        p = min(1.0, max(sides * float(tail[count]), sys.float_info.min))
+        return judge(count / n, mean, _beyond(mean, edge / n, direction), p)
+
+
+def _beyond(mean: float, threshold: float, direction: Direction) -> float:
+    # A large alpha can put the largest quiet share on the harmless side of the mean.
+    outwards = math.inf if direction is Direction.HIGH else -math.inf
+    nearest = math.nextafter(mean, outwards)
+    return max(threshold, nearest) if direction is Direction.HIGH else min(threshold, nearest)
+
+
+def _check_count(count: int, n: int) -> None:
+    if n < 1 or not 0 <= count <= n:
+        raise ValueError(f"expected 0 <= count <= n and n >= 1, got {count} of {n}")
