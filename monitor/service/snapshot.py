@@ -1,0 +1,79 @@
+"""The published state: one immutable snapshot that metrics, API and pages all render."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from monitor.records import Measurement, ReferenceVersion, WindowSummary
+from monitor.store.counters import all_counts
+from monitor.store.engine import Database
+from monitor.store.references import active_references, list_references
+from monitor.store.samples import pending_count
+from monitor.store.streams import watermarks
+from monitor.store.windows import latest_windows, measurements_of
+
+# A stream that stays silent keeps its last values this long, then leaves the scrape.
+KEEP_SILENT = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """Newest window of one stream. ``measurements`` is empty once they are too old to repeat."""
+
+    watermark: datetime | None
+    reference: ReferenceVersion | None
+    summary: WindowSummary | None = None
+    measurements: tuple[Measurement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the daemon knew at one instant."""
+
+    taken_at: datetime
+    streams: Mapping[str, StreamState] = field(default_factory=dict)
+    counts: Sequence[tuple[str, str, str, int]] = ()
+    pending_samples: int = 0
+
+
+class Publisher:
+    """Builds a snapshot from the database and hands out the newest one.
+
+    ``latest`` may be called from any thread; it returns what the last ``refresh`` built.
+    """
+
+    def __init__(self, *, database: Database, clock: Callable[[], datetime]) -> None:
+        self._database = database
+        self._clock = clock
+        self._latest = Snapshot(taken_at=clock())
+
+    def latest(self) -> Snapshot:
+        """Newest snapshot; costs nothing."""
+        return self._latest
+
+    def refresh(self) -> None:
+        """Read the state of every stream and replace the snapshot."""
+        now = self._clock()
+        with self._database.read() as session:
+            versions = {version.digest: version for version in list_references(session)}
+            active = active_references(session)
+            summaries = {summary.stream: summary for summary in latest_windows(session)}
+            streams = {}
+            for stream, watermark in watermarks(session).items():
+                summary = summaries.get(stream)
+                digest = active.get(stream) or active.get("*")
+                is_recent = summary is not None and now - summary.measured_at < KEEP_SILENT
+                streams[stream] = StreamState(
+                    watermark=watermark,
+                    reference=versions.get(digest) if digest else None,
+                    summary=summary,
+                    measurements=tuple(measurements_of(session, stream, summary.window))
+                    if summary is not None and is_recent
+                    else (),
+                )
+            self._latest = Snapshot(
+                taken_at=now,
+                streams=streams,
+                counts=tuple(all_counts(session)),
+                pending_samples=pending_count(session),
+            )

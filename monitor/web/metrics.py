@@ -1,0 +1,164 @@
+"""The snapshot as Prometheus metrics. Names are listed in docs/metrics.md."""
+
+from collections.abc import Callable, Iterable
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from monitor.records import ALL, ImageState, Measurement, Signal, Verdict
+from monitor.service.snapshot import Snapshot, StreamState
+
+PREFIX = "mllm_monitor_"
+SAMPLED = "sampled"
+# Signal -> (metric, label of its own, value of that label).
+_VALUES: dict[Signal, tuple[str, str | None, str]] = {
+    Signal.VISUAL_DISCREPANCY: ("discrepancy_nats", "modality", "visual"),
+    Signal.TEXTUAL_DISCREPANCY: ("discrepancy_nats", "modality", "textual"),
+    Signal.RESPONSE_DISCREPANCY: ("discrepancy_nats", "modality", "response"),
+    Signal.OUTPUT_GAP: ("discrepancy_nats", "modality", "output_gap"),
+    Signal.MI_QUERY_RESPONSE: ("mutual_information_nats", "pair", "query_response"),
+    Signal.MI_QUERY_TARGET: ("mutual_information_nats", "pair", "query_target"),
+    Signal.IMAGE_TEXT_AGREEMENT: ("mutual_information_nats", "pair", "image_text"),
+    Signal.EMI: ("emi_nats", None, ""),
+    Signal.EMID: ("emid_nats", None, ""),
+    Signal.EMID_BOUND_UNSCALED: ("emid_bound", "form", "unscaled"),
+    Signal.EMID_BOUND: ("emid_bound", "form", "scaled"),
+    Signal.INPUT_BOUND: ("emid_bound", "form", "input"),
+    Signal.NOVELTY_VISUAL: ("novelty_ratio", "modality", "visual"),
+    Signal.NOVELTY_TEXTUAL: ("novelty_ratio", "modality", "textual"),
+    Signal.IMAGE_SHARE: ("image_share_ratio", None, ""),
+}
+_VALUE_HELP = {
+    "discrepancy_nats": "RJSD between reference and window; output_gap: responses and targets.",
+    "mutual_information_nats": "Estimated mutual information of a pair (CLUB).",
+    "emi_nats": "Effective mutual information: I(query; response) - I(query; target).",
+    "emid_nats": "EMI of the reference minus EMI of the window; positive is worse.",
+    "emid_bound": "Bound on the drop of EMI: unscaled, scaled by the entropy factor, input only.",
+    "novelty_ratio": "Share of events farther from the reference than 99 % of its own.",
+    "image_share_ratio": "Share of exchanges with an image.",
+}
+_SIGNAL_HELP = {
+    "threshold": "Calibrated threshold of a signal at the sample size of its window.",
+    "p_value": "Share of drift-free pseudo-windows at least as extreme; never 0.",
+    "excess_ratio": "(value - null mean) / (threshold - null mean): 0 is normal, 1 the threshold.",
+    "drifting": "1 where the signal is beyond its threshold.",
+}
+
+
+class SnapshotCollector(Collector):
+    """Renders the newest snapshot at scrape time; computes nothing and touches no database."""
+
+    def __init__(self, latest: Callable[[], Snapshot], *, window_interval_seconds: float) -> None:
+        self._latest = latest
+        self._interval = window_interval_seconds
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is known before the first scrape."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        """Fresh families of everything in the snapshot."""
+        snapshot = self._latest()
+        yield from _measured(snapshot)
+        yield from self._windows(snapshot)
+        yield from _counted(snapshot)
+
+    def _windows(self, snapshot: Snapshot) -> Iterable[Metric]:
+        interval = _gauge("window_interval_seconds", "Step between successive windows.")
+        interval.add_metric([], self._interval)
+        end = _gauge("window_end_timestamp_seconds", "End of the newest window.", "stream")
+        success = _gauge(
+            "window_last_success_timestamp_seconds", "When it was measured.", "stream"
+        )
+        targets = _gauge("targets_ratio", "Share of its samples with a target.", "stream")
+        states = _gauge(
+            "image_state_ratio", "Share of its images in each state.", "stream", "state"
+        )
+        info = _gauge(
+            "reference_info", "The active reference.", "stream", "name", "digest", "encoder"
+        )
+        for stream, state in snapshot.streams.items():
+            if state.reference is not None:
+                version = state.reference
+                labels = [stream, version.name, version.digest[:12], version.encoder_digest[:12]]
+                info.add_metric(labels, 1)
+            if state.summary is None:
+                continue
+            end.add_metric([stream], state.summary.window.end.timestamp())
+            success.add_metric([stream], state.summary.measured_at.timestamp())
+            if state.measurements and state.summary.n:
+                targets.add_metric([stream], state.summary.n_targets / state.summary.n)
+            _add_image_states(states, stream, state)
+        return (interval, end, success, targets, states, info)
+
+
+def _measured(snapshot: Snapshot) -> Iterable[Metric]:
+    own = {metric: label for metric, label, _ in _VALUES.values()}
+    values = {
+        metric: _gauge(metric, _VALUE_HELP[metric], "stream", "slice", *([label] if label else []))
+        for metric, label in own.items()
+    }
+    stderr = _gauge("emi_stderr_nats", "Standard error of emi_nats.", "stream", "slice")
+    samples = _gauge("window_samples", "Samples of the newest window.", "stream", "slice")
+    signals = {
+        name: _gauge(f"signal_{name}", text, "stream", "slice", "signal")
+        for name, text in _SIGNAL_HELP.items()
+    }
+    for stream, state in snapshot.streams.items():
+        if state.measurements and state.summary is not None:
+            samples.add_metric([stream, ALL], state.summary.n)
+        for m in state.measurements:
+            if m.slice_key != ALL and m.signal is Signal.IMAGE_SHARE:  # counts every event
+                samples.add_metric([stream, m.slice_key], m.n)
+            if m.verdict is Verdict.INSUFFICIENT or m.value is None:
+                continue
+            metric, _, own_value = _VALUES[m.signal]
+            where = [stream, m.slice_key]
+            values[metric].add_metric([*where, own_value] if own_value else where, m.value)
+            if m.signal is Signal.EMI and m.stderr is not None:
+                stderr.add_metric(where, m.stderr)
+            _add_signal(signals, [*where, m.signal.value], m)
+    return (*values.values(), stderr, samples, *signals.values())
+
+
+def _add_signal(families: dict[str, GaugeMetricFamily], labels: list[str], m: Measurement) -> None:
+    found = {
+        "threshold": m.threshold,
+        "p_value": m.p_value,
+        "excess_ratio": m.excess_ratio,
+        "drifting": float(m.verdict is Verdict.DRIFTING),
+    }
+    for name, value in found.items():
+        if value is not None:
+            families[name].add_metric(labels, value)
+
+
+def _add_image_states(family: GaugeMetricFamily, stream: str, state: StreamState) -> None:
+    counts = state.summary.image_states if state.summary and state.measurements else {}
+    total = sum(counts.values())
+    for image_state in ImageState if total else ():
+        share = counts.get(image_state.value, 0) / total
+        family.add_metric([stream, image_state.value], share)
+
+
+def _counted(snapshot: Snapshot) -> Iterable[Metric]:
+    exchanges = CounterMetricFamily(
+        PREFIX + "exchanges",
+        "Records read, by what became of them.",
+        labels=["source", "format", "outcome"],
+    )
+    sampled = 0
+    for source, format_name, outcome, count in snapshot.counts:
+        if outcome == SAMPLED:
+            sampled += count
+        else:
+            exchanges.add_metric([source, format_name, outcome], count)
+    kept = CounterMetricFamily(PREFIX + "sampled", "Exchanges that the sampling rule kept.")
+    kept.add_metric([], sampled)
+    pending = _gauge("pending_samples", "Samples that wait for their embeddings.")
+    pending.add_metric([], snapshot.pending_samples)
+    return (exchanges, kept, pending)
+
+
+def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(PREFIX + name, text, labels=list(labels))
