@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
@@ -27,8 +26,6 @@ from monitor.traffic.formats.wire import (
     rejection,
     wire,
 )
-
-Found = TypeVar("Found")
 
 
 class ImageUrl(Struct, gc=False):
@@ -156,22 +153,14 @@ def _record(line: Line, latest: datetime) -> Record:
     if answer is None or not answer.text():
         raise RecordRejectedError(Reason.NO_CONTENT, "expected an answer with a text")
     name = line.stream if isinstance(line.stream, str) else None
-    ids: list[str | int | None] = [line.id, line.request_id, response.id]
-    times: list[datetime | float | None] = [
-        line.time,
-        line.timestamp,
-        line.created,
-        response.created,
-    ]
-    streams = [name, response.model, request.model]
-    call = Call(_question(request), answer, line)
-    return wire(
-        _first("an id", ids),
-        _first("a time", times),
-        _first("a stream or a model", streams),
-        call,
-        latest,
-    )
+    identifier = line.request_id or response.id if line.id is None else line.id
+    time = line.time or line.timestamp or line.created or response.created
+    stream = name or response.model or request.model
+    if identifier is None or time is None or stream is None:
+        raise RecordRejectedError(
+            Reason.MISSING_FIELD, "expected an id, a time, and a stream or model"
+        )
+    return wire(identifier, time, stream, Call(_question(request), answer, line), latest)
 
 
 def _question(request: Request) -> Message:
@@ -184,13 +173,6 @@ def _question(request: Request) -> Message:
                 return message
             raise RecordRejectedError(Reason.NO_CONTENT, "expected a query text or an image")
     raise RecordRejectedError(Reason.NO_CONTENT, "expected a message with the role user")
-
-
-def _first(what: str, candidates: Sequence[Found | None]) -> Found:
-    for candidate in candidates:
-        if candidate is not None:
-            return candidate
-    raise RecordRejectedError(Reason.MISSING_FIELD, f"expected {what}")
 
 
 _decode_line = msgspec.json.Decoder(Line).decode
