@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SHARE_OF_POOL = 4  # pseudo-windows of more than a quarter of the pool overlap too much
-SLOPE_SIZES = 3  # the mean is straight in 1/n only over the largest sizes
+SIZES_FOR_TWO_POWERS = 3  # with fewer, noise decides between 1/n and 1/n²
 
 
 def null_sizes(pool: int, smallest: int) -> Ints:
@@ -58,27 +58,29 @@ def pseudo_windows(pool: int, n: int, m: int, rng: np.random.Generator) -> Ints:
 
 @dataclass(frozen=True, slots=True)
 class Null:
-    """Drift-free draws of one signal on a grid of ``n``; plain arrays, so that it can be stored.
+    """Drift-free draws of one signal on a grid of ``n``; plain numbers, so that it can be stored.
 
     The draws come from one finite pool and share its deviation from the population: they scatter
-    around the pool's own value, with variance ``v(n) - v(pool)``, while the difference of a new
-    window from that value has variance ``v(n) + v(pool)``. ``at`` widens the draws accordingly,
-    with ``v(n) = linear / n + quadratic / n²``, the Hoeffding decomposition of a statistic of
-    degree two, fitted to the spread over the grid.
+    around the pool's own value with variance ``v(n) - v(pool)``, while a new window lies around
+    that value with variance ``v(n) + v(pool)``. ``at`` widens the draws accordingly, with
+    ``v(n) = linear / n + quadratic / n²``, the Hoeffding decomposition of a statistic of degree
+    two, fitted to the spread over the grid.
     """
 
     sizes: Ints  # (g,) ascending
     draws: Floats  # (g, m), each row ascending
     pool: int  # events the pseudo-windows were drawn from
+    whole: float  # the signal of the whole pool, as if it were one window
 
     @classmethod
-    def of(cls, sizes: Ints, draws: Floats, pool: int) -> Self:
+    def of(cls, sizes: Ints, draws: Floats, *, pool: int, whole: float) -> Self:
         """Check and sort draws.
 
         Args:
             sizes: ``(g,)`` window sizes, ascending, all below ``pool``.
             draws: ``(g, m)`` values of the signal, finite, m >= 2.
             pool: size of the calibration part.
+            whole: value of the signal on all of the calibration part.
 
         Raises:
             ValueError: if shapes, order or values are not as stated.
@@ -88,17 +90,19 @@ class Null:
             raise ValueError(f"draws {draws.shape} do not belong to sizes {sizes.shape}")
         if not len(sizes) or sizes[0] < 1 or np.any(np.diff(sizes) <= 0) or sizes[-1] >= pool:
             raise ValueError(f"sizes must ascend from 1 to below the pool of {pool}")
-        if not np.isfinite(draws).all():
+        if not (np.isfinite(draws).all() and np.isfinite(whole)):
             raise ValueError("null draws must be finite")
-        return cls(sizes, np.sort(draws, axis=1), pool)
+        return cls(sizes, np.sort(draws, axis=1), pool, whole)
 
     def at(self, n: int) -> Floats | None:
         """Draws as they would be at ``n``, or None where ``n`` is too small to say.
 
-        Between two sizes each quantile is interpolated in ``log n``. Bias and spread fall like
-        ``1/n`` and ``n^(-1/2)``, both convex in ``log n``, so the chord lies on the outer side
-        and the threshold errs towards silence. Beyond the last size the draws there are shifted
-        along ``a + b / n`` and rescaled by the law of the variance, pool and all.
+        The mean runs straight in ``1/n`` from size to size and on to the whole pool, whose value
+        is unbiased at ``n = pool``: bias is a series in ``1/n``. A chord in ``log n`` would lie
+        above it by more than the spread of a high-dimensional signal. Deviations from the mean
+        are interpolated quantile by quantile in ``log n``, in which their fall, between
+        ``n^(-1/2)`` and ``1/n``, is convex: the chord lies outside and errs towards silence.
+        Beyond the last size they shrink by the law of the variance, pool and all.
 
         Args:
             n: events in the window.
@@ -108,35 +112,32 @@ class Null:
         """
         if n < self.sizes[0]:
             return None
-        if n > self.sizes[-1]:
-            return self._beyond(n)
-        widened = self._widened()
-        upper = int(np.searchsorted(self.sizes, n))
-        if self.sizes[upper] == n:
-            return widened[upper]
-        low, high = np.log(self.sizes[upper - 1 : upper + 1])
-        share = (np.log(n) - low) / (high - low)
-        between: Floats = (1 - share) * widened[upper - 1] + share * widened[upper]
-        return between
+        at_n: Floats = self._mean(n) + self._deviations(n)
+        return at_n
 
-    def _widened(self) -> tuple[Floats, ...]:
-        mean = self.draws.mean(axis=1, keepdims=True)
-        variance = self.draws.var(axis=1, ddof=1)
-        total = variance + 2 * self._variance(np.array([self.pool]))
-        factor = np.sqrt(np.divide(total, variance, out=np.ones_like(total), where=variance > 0))
-        return tuple(mean + factor[:, None] * (self.draws - mean))
+    def _mean(self, n: int) -> float:
+        sizes = np.append(self.sizes, self.pool)
+        means = np.append(self.draws.mean(axis=1), self.whole)
+        right = min(max(int(np.searchsorted(sizes, n)), 1), len(sizes) - 1)
+        x, y = 1 / sizes[right - 1 : right + 1], means[right - 1 : right + 1]
+        return float(y[1] + (y[0] - y[1]) * (1 / n - x[1]) / (x[0] - x[1]))
 
-    def _beyond(self, n: int) -> Floats:
-        last = self._widened()[-1]
-        mean, spread = last.mean(), last.std(ddof=1)
+    def _deviations(self, n: int) -> Floats:
+        centred = self.draws - self.draws.mean(axis=1, keepdims=True)
+        variance = centred.var(axis=1, ddof=1)
         at_n, at_last, at_pool = self._variance(np.array([n, self.sizes[-1], self.pool]))
-        slope, slope_stderr = self._slope()
-        step = 1 / n - 1 / self.sizes[-1]
-        scale = 1.0
-        if spread > 0:
-            scale = (at_n + at_pool) / (at_last + at_pool) + (slope_stderr * step / spread) ** 2
-        moved: Floats = mean + slope * step + np.sqrt(scale) * (last - mean)
-        return moved
+        widening = np.ones_like(variance)
+        np.divide(variance + 2 * at_pool, variance, out=widening, where=variance > 0)
+        widened = np.sqrt(widening)[:, None] * centred
+        if n > self.sizes[-1]:
+            shrink = (at_n + at_pool) / (at_last + at_pool) if at_pool > 0 else 1.0
+            beyond: Floats = np.sqrt(shrink) * widened[-1]
+            return beyond
+        right = int(np.searchsorted(self.sizes, n))
+        left = max(right - 1, 0)
+        share = np.interp(np.log(n), np.log(self.sizes[[left, right]]), [0, 1]) if right else 1.0
+        between: Floats = (1 - share) * widened[left] + share * widened[right]
+        return between
 
     def _variance(self, n: Ints) -> Floats:
         """Fitted ``v(n)``: least squares on relative errors, both coefficients >= 0."""
@@ -149,24 +150,11 @@ class Null:
         law: Floats = _nonnegative_fit(within) @ (1.0 / n**powers)
         return law
 
-    def _slope(self) -> tuple[float, float]:
-        """Slope of the mean in ``1/n`` over the largest sizes, and its standard error."""
-        x = 1.0 / self.sizes[-SLOPE_SIZES:]
-        y = self.draws[-SLOPE_SIZES:].mean(axis=1)
-        variance = self.draws[-SLOPE_SIZES:].var(axis=1, ddof=1) / self.draws.shape[1]
-        if len(x) == 1 or not variance.all():
-            return 0.0, 0.0
-        weight = 1 / variance
-        centred = x - np.average(x, weights=weight)
-        information = (weight * centred**2).sum()
-        slope = (weight * centred * y).sum() / information
-        return float(slope), float(information**-0.5)
-
 
 def _nonnegative_fit(columns: Floats) -> Floats:
     """Coefficients >= 0 of the two rows of ``columns`` whose sum is nearest to 1 everywhere."""
     alone = columns.sum(axis=1) / np.square(columns).sum(axis=1)
-    if columns.shape[1] == 1:  # one size cannot tell the two apart; 1/n is the cautious law
+    if columns.shape[1] < SIZES_FOR_TWO_POWERS:  # 1/n alone is the cautious law
         return np.array([alone[0], 0.0])
     both = np.linalg.lstsq(columns.T, np.ones(columns.shape[1]), rcond=None)[0]
     if (both >= 0).all():
