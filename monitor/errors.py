@@ -69,3 +69,11 @@ class TooFewSamplesError(MonitorError):
         super().__init__(f"{what} needs at least {n_min} samples, got {n}")
         self.n = n
         self.n_min = n_min
+
+
+class ConditionalError(MonitorError):
+    """Weights given as a q network are none, or do not fit the embeddings."""
+
+
+class IndexUnusableError(MonitorError):
+    """A stored neighbour index is missing, damaged or of another build; rebuild it."""
