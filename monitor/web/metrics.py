@@ -67,9 +67,7 @@ class SnapshotCollector(Collector):
         interval = _gauge("window_interval_seconds", "Step between successive windows.")
         interval.add_metric([], self._interval)
         end = _gauge("window_end_timestamp_seconds", "End of the newest window.", "stream")
-        success = _gauge(
-            "window_last_success_timestamp_seconds", "When it was measured.", "stream"
-        )
+        success = _gauge("window_last_success_timestamp_seconds", "When it was measured.", "stream")
         targets = _gauge("targets_ratio", "Share of its samples with a target.", "stream")
         states = _gauge(
             "image_state_ratio", "Share of its images in each state.", "stream", "state"

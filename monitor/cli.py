@@ -1,0 +1,205 @@
+"""The command line. Each command is thin: settings in, one call, words or data out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from monitor.errors import MonitorError
+
+if TYPE_CHECKING:
+    from monitor.settings import Settings
+
+# Everything else is imported inside the commands, so that --help answers at once.
+FILES = click.argument("files", nargs=-1, required=True)
+FORMAT = click.option(
+    "--format", "format_name", default="auto", show_default=True, help="auto, native or openai."
+)
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line, not a traceback."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as exc:
+        sys.exit(exc.exit_code)
+    except click.ClickException as exc:
+        exc.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except MonitorError as exc:
+        from monitor.commands.terminal import printable
+
+        for line in str(exc).splitlines():
+            click.echo(f"mllm-monitor: {printable(line)}", err=True)
+        sys.exit(2)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="mllm-drift-monitor")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Settings file; else the one named by MLLM_MONITOR_CONFIG; else the defaults.",
+)
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """Watch deployed multimodal LLMs for drift.
+
+    Has the traffic changed, have the answers got worse, how bad could it be: three questions, each
+    answered with its uncertainty, as Prometheus metrics with calibrated thresholds.
+    """
+    context.obj = config
+
+
+def _settings(config: Path | None) -> Settings:
+    from monitor.settings import load_settings
+
+    return load_settings(config)
+
+
+@cli.command()
+@click.pass_obj
+def run(config: Path | None) -> None:
+    """Run the daemon until SIGTERM or Ctrl-C."""
+    from monitor.commands.daemon import run_daemon
+
+    run_daemon(_settings(config))
+
+
+@cli.command()
+@FILES
+@FORMAT
+@AS_JSON
+@click.pass_obj
+def replay(config: Path | None, files: tuple[str, ...], format_name: str, as_json: bool) -> None:
+    """Measure historical logs through the same jobs as the daemon, at full speed.
+
+    FILES may be plain or gzip, - is standard input. A replay that was cut short goes on where it
+    stopped when it is started again with the same settings.
+    """
+    from monitor.commands.replay import replay_files
+
+    replay_files(_settings(config), files, format_name, as_json=as_json)
+
+
+@cli.command()
+@click.option("--seed", default=0, show_default=True, help="Seed of the traffic and the drift.")
+@click.option("--exit-after", type=click.FloatRange(min=1), help="Seconds until it ends by itself.")
+@click.option("--listen", default="127.0.0.1:9750", show_default=True, help="Port 0: a free one.")
+def demo(seed: int, exit_after: float | None, listen: str) -> None:
+    """Show the whole system on simulated traffic with a drift in the middle."""
+    from monitor.commands.demo import run_demo
+
+    run_demo(seed=seed, exit_after=exit_after, listen=listen)
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the settings in force as JSON.")
+@click.pass_obj
+def check(config: Path | None, as_json: bool) -> None:
+    """Validate the settings, reach every configured part, say what is wrong."""
+    from monitor.commands.check import check_settings
+
+    sys.exit(check_settings(_settings(config), as_json=as_json))
+
+
+@cli.group()
+def reference() -> None:
+    """The reference that windows are compared with, and its versions."""
+
+
+@reference.command("build")
+@FILES
+@FORMAT
+@click.option("--name", default="reference", show_default=True, help="Name of the reference.")
+@click.option("--stream", help="Take only this stream's exchanges, and judge only this stream.")
+@click.option("--activate/--no-activate", default=None, help="Default: if none is active yet.")
+@click.pass_obj
+def reference_build(
+    config: Path | None,
+    files: tuple[str, ...],
+    format_name: str,
+    name: str,
+    stream: str | None,
+    activate: bool | None,
+) -> None:
+    """Build a reference from logs of traffic that is known to be good."""
+    from monitor.commands.reference import build_reference
+
+    build_reference(
+        _settings(config), files, format_name, name=name, stream=stream, activate=activate
+    )
+
+
+@reference.command("list")
+@AS_JSON
+@click.pass_obj
+def reference_list(config: Path | None, as_json: bool) -> None:
+    """List all references, newest first."""
+    from monitor.commands.reference import list_all_references
+
+    list_all_references(_settings(config), as_json=as_json)
+
+
+@reference.command("show")
+@click.argument("name")
+@AS_JSON
+@click.pass_obj
+def reference_show(config: Path | None, name: str, as_json: bool) -> None:
+    """Show what one reference is made of. NAME is a name, name@digest or a digest."""
+    from monitor.commands.reference import show_reference
+
+    show_reference(_settings(config), name, as_json=as_json)
+
+
+@reference.command("activate")
+@click.argument("name")
+@click.option("--stream", default="*", show_default=True, help="Which stream it judges; * is all.")
+@click.pass_obj
+def reference_activate(config: Path | None, name: str, stream: str) -> None:
+    """Judge a stream by this reference from now on."""
+    from monitor.commands.reference import activate_reference
+
+    activate_reference(_settings(config), name, stream)
+
+
+@reference.command("delete")
+@click.argument("name")
+@click.pass_obj
+def reference_delete(config: Path | None, name: str) -> None:
+    """Delete a reference that is not active."""
+    from monitor.commands.reference import delete_one_reference
+
+    delete_one_reference(_settings(config), name)
+
+
+@cli.group()
+def db() -> None:
+    """Migrations of the database."""
+
+
+@db.command("upgrade")
+@click.pass_obj
+def db_upgrade(config: Path | None) -> None:
+    """Bring the database to the revision this program needs."""
+    from monitor.commands.database import upgrade_database
+
+    upgrade_database(_settings(config))
+
+
+@db.command("current")
+@click.pass_obj
+def db_current(config: Path | None) -> None:
+    """Print the revision of the database and the one that is needed."""
+    from monitor.commands.database import print_revision
+
+    print_revision(_settings(config))

@@ -1,0 +1,1 @@
+"""What the commands do: settings and arguments in, words and data out."""

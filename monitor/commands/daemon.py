@@ -1,0 +1,103 @@
+"""``run``: the daemon."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import Event
+
+import structlog
+
+from monitor.errors import MonitorError
+from monitor.records import Rejection
+from monitor.service.daemon import scheduled, stop_on_signals
+from monitor.service.intake import Batch, Receipt
+from monitor.service.logs import configure_logs
+from monitor.service.wiring import (
+    Clock,
+    Surroundings,
+    configured_feeds,
+    load_encoders,
+    make_jobs,
+    make_surroundings,
+    opened_database,
+    schedule,
+    utc_now,
+)
+from monitor.settings import Settings
+from monitor.traffic.formats.detect import format_named
+from monitor.web.app import WebParts, create_app
+from monitor.web.ingest import read_tokens
+from monitor.web.metrics import SnapshotCollector
+from monitor.web.server import serve
+
+log = structlog.get_logger()
+BUILTIN_NOTE = (
+    "the builtin encoders are untrained: they see surface change (blur, typos, language), less of "
+    "what things mean; the published results used CLIP and XLM-RoBERTa"
+)
+
+
+def run_daemon(settings: Settings) -> None:
+    """Run until SIGTERM or Ctrl-C; the unit of work in progress is finished first."""
+    configure_logs(level=settings.logging.level, form=settings.logging.format)
+    stop = Event()
+    with stop_on_signals(stop), running(settings, clock=utc_now, stop=stop):
+        stop.wait()
+        log.info("daemon_stopping")
+    log.info("daemon_stopped")
+
+
+@contextmanager
+def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[str, Surroundings]]:
+    """A running daemon; yields its address and its parts, and has stopped when left."""
+    with ExitStack() as stack:
+        database = stack.enter_context(opened_database(settings, alone=True))
+        around = make_surroundings(settings, database, clock, stop)
+        stack.callback(stop.set)
+        waiting_for = ["the encoders are loading"]
+        around.publisher.refresh()
+        address = stack.enter_context(_serving(settings, around, waiting_for))
+        log.info("http_listening", address=address, database=database.url_for_people)
+        encoders = load_encoders(settings)
+        log.info("encoders_loaded", name=encoders.name, digest=encoders.digest[:12])
+        log.warning("encoders_untrained", note=BUILTIN_NOTE)
+        jobs = make_jobs(settings, around, encoders, configured_feeds(settings), follows_clock=True)
+        jobs.measure.require_usable_references()
+        stack.enter_context(scheduled(schedule(settings, jobs, around)))
+        waiting_for.clear()
+        log.info("daemon_ready", sources=len(settings.sources))
+        yield address, around
+
+
+@contextmanager
+def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str]) -> Iterator[str]:
+    around.telemetry.registry.register(
+        SnapshotCollector(
+            around.publisher.latest,
+            window_interval_seconds=settings.windows.slide.total_seconds(),
+        )
+    )
+
+    def admit(lines: Sequence[bytes], rejections: Sequence[Rejection] = ()) -> Receipt:
+        form = format_named("auto", label_keys=settings.slices.top_level_keys)
+        return around.intake.admit(Batch("http", "", lines, rejections), form)
+
+    parts = WebParts(
+        registry=around.telemetry.registry,
+        latest=around.publisher.latest,
+        database=around.database,
+        admit=admit,
+        not_ready=lambda: [*waiting_for, *_database_trouble(around)],
+        tokens=read_tokens(settings.http.tokens_file),
+        max_body_bytes=settings.http.max_body_bytes,
+    )
+    with serve(create_app(parts), host=settings.http.host, port=settings.http.port) as address:
+        yield address
+
+
+def _database_trouble(around: Surroundings) -> list[str]:
+    try:
+        with around.database.read() as session:
+            session.connection()
+    except MonitorError as exc:
+        return [str(exc)]
+    return []

@@ -1,0 +1,110 @@
+"""What a person sees in a terminal. Data goes to standard output, words to standard error."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from monitor.records import ALL, Measurement, Verdict
+
+Report = Callable[[str, int, int], None]
+STYLES = {Verdict.DRIFTING: "bold red", Verdict.INSUFFICIENT: "dim", Verdict.IN_CONTROL: ""}
+PLAIN_INTERVAL_SECONDS = 10.0
+
+
+def say(text: str) -> None:
+    """One line of words, for a person."""
+    print(printable(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the terminal
+
+
+def put(line: str) -> None:
+    """One line of data, for a person or a pipe."""
+    print(line, flush=True)  # noqa: T201 - this is the terminal
+
+
+def put_json(value: object) -> None:
+    """One JSON document on a line."""
+    put(json.dumps(value, ensure_ascii=False, allow_nan=False))
+
+
+def printable(text: str) -> str:
+    """Without control characters: names come from strangers and must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+@contextmanager
+def progress() -> Iterator[Report]:
+    """Bars on a terminal; elsewhere a line now and then."""
+    if not sys.stderr.isatty():
+        yield _plain_progress()
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, int] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)  # type: ignore[assignment] # TaskID is an int
+            bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type] # as above
+
+        yield report
+
+
+def _plain_progress() -> Report:
+    last: dict[str, float] = {}
+
+    def report(stage: str, done: int, total: int) -> None:
+        is_due = monotonic() - last.get(stage, -PLAIN_INTERVAL_SECONDS) >= PLAIN_INTERVAL_SECONDS
+        if is_due or (done == total and total > 0):
+            last[stage] = monotonic()
+            say(f"{stage}: {done} of {total}")
+
+    return report
+
+
+def measurement_table(measurements: Iterable[Measurement], title: str | None = None) -> Table:
+    """Newest state of every signal of the whole stream, worst first is left to the reader."""
+    table = Table(title=title, title_justify="left")
+    for name in ("stream", "window", "signal"):
+        table.add_column(name, overflow="fold")
+    for name in ("n", "value", "normal", "threshold", "excess"):
+        table.add_column(name, justify="right")
+    table.add_column("verdict")
+    for m in measurements:
+        window = f"{m.window.start:%m-%d %H:%M}-{m.window.end:%H:%M}"
+        where = m.stream if m.slice_key == ALL else f"{m.stream} {m.slice_key}"
+        numbers = [_number(m.value), _number(m.null_mean), _number(m.threshold)]
+        ratio = "" if m.excess_ratio is None else f"{m.excess_ratio:.2f}"
+        said = m.verdict.value + (f" ({m.reason})" if m.reason else "")
+        cells = [where, window, m.signal.value, str(m.n), *numbers, ratio, said]
+        table.add_row(*(Text(printable(cell)) for cell in cells), style=STYLES[m.verdict])
+    return table
+
+
+def put_table(table: Table) -> None:
+    """A table on standard output, unbroken where it goes into a pipe."""
+    width = None if sys.stdout.isatty() else 160
+    Console(width=width).print(table)
+
+
+def simple_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """A table of plain strings."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,106 @@
+"""From what a log holds to vectors: image files found and decoded, texts embedded, each once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.encoders.encoder import EncoderPair
+from monitor.encoders.images import (
+    DecodedImage,
+    ImageLimits,
+    content_hash,
+    decode_image,
+    read_below,
+    thumbnail_jpeg,
+)
+from monitor.errors import ImageRejectedError
+from monitor.records import ImageState, LoggedImage, StoredImage
+
+THUMBNAIL_SIDE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Where image files are looked for and how large they may be."""
+
+    root: Path | None
+    limits: ImageLimits
+
+    def find(self, images: Sequence[LoggedImage]) -> tuple[StoredImage, ...]:
+        """State and file of each image; what cannot be had is a state, never an error."""
+        return tuple(self._find(image) for image in images)
+
+    def _find(self, image: LoggedImage) -> StoredImage:
+        data = image.data
+        if image.path is not None and self.root is not None:
+            try:
+                data = read_below(self.root, image.path, self.limits)
+            except ImageRejectedError as exc:
+                is_absent = exc.reason == ImageState.ABSENT.value
+                return StoredImage(ImageState.ABSENT if is_absent else ImageState.REJECTED)
+        if data is None:
+            return StoredImage(image.state)
+        return StoredImage(image.state, content_hash(data), data)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageVector:
+    """One image file after the encoder: a vector, or the reason why there is none."""
+
+    content_hash: str
+    z: bytes | None
+    thumbnail: bytes | None
+    reject_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """The encoders with what they are allowed to decode; every distinct input is embedded once."""
+
+    encoders: EncoderPair
+    limits: ImageLimits
+    with_thumbnails: bool
+
+    def images(self, files: Mapping[str, bytes]) -> list[ImageVector]:
+        """Embed files by content hash; one that cannot be decoded has a reason, no vector."""
+        decoded: dict[str, DecodedImage] = {}
+        vectors: list[ImageVector] = []
+        for key, data in files.items():
+            try:
+                decoded[key] = decode_image(data, self.limits)
+            except ImageRejectedError as exc:
+                vectors.append(ImageVector(key, None, None, exc.reason))
+        encoded = self.encoders.visual.encode(list(decoded.values())).numpy()
+        for (key, image), z in zip(decoded.items(), encoded, strict=True):
+            thumbnail = thumbnail_jpeg(image, THUMBNAIL_SIDE) if self.with_thumbnails else None
+            vectors.append(ImageVector(key, _as_bytes(z), thumbnail, None))
+        return vectors
+
+    def texts(self, texts: Iterable[str | None]) -> dict[str, bytes]:
+        """Vector of every distinct text."""
+        unique = list(dict.fromkeys(text for text in texts if text is not None))
+        encoded = self.encoders.textual.encode(unique).numpy()
+        return {text: _as_bytes(z) for text, z in zip(unique, encoded, strict=True)}
+
+
+def average_images(vectors: Iterable[bytes | None]) -> bytes | None:
+    """Several images of one query are averaged and re-normalised; None where none is known."""
+    known = [np.frombuffer(z, dtype="<f2").astype(np.float64) for z in vectors if z is not None]
+    if not known:
+        return None
+    mean = np.mean(known, axis=0)
+    return (mean / np.linalg.norm(mean)).astype("<f2").tobytes()
+
+
+def stack(vectors: Sequence[bytes], dim: int) -> npt.NDArray[np.float32]:
+    """``(n, dim)`` unit rows; the rounding of float16 is normalised away."""
+    rows = np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(vectors), dim)
+    wide = rows.astype(np.float32)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+
+
+def _as_bytes(z: npt.NDArray[np.float32]) -> bytes:
+    return z.astype("<f2").tobytes()

@@ -1,0 +1,130 @@
+"""Reads the sources batch by batch, and moves the watermarks of the streams."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+
+from monitor.records import Cursor
+from monitor.service.intake import Batch, Intake
+from monitor.service.telemetry import Telemetry
+from monitor.store.cursors import cursors_of
+from monitor.store.engine import Database
+from monitor.store.streams import advance_watermark, known_streams, partition_watermarks
+from monitor.traffic.formats.detect import format_named
+from monitor.traffic.formats.wire import Format
+from monitor.traffic.sources.jsonl import FileSource, Partition
+
+log = structlog.get_logger()
+BATCH_LINES = 2_000
+BATCH_BYTES = 32 * 2**20
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """A source with the format of its records."""
+
+    source: FileSource
+    format_name: str
+    label_keys: Sequence[str] = ()
+
+
+class IngestJob:
+    """Reads what is unread; always from the partition that is furthest behind in event time.
+
+    A stream's watermark is the event time up to which its panes are closed. While something is
+    unread it is the smallest event time that an unread partition has reached; when nothing is, the
+    largest that any has, and, where ``follows_clock``, the time now.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Callable[[], datetime],
+        feeds: Sequence[Feed],
+        intake: Intake,
+        telemetry: Telemetry,
+        follows_clock: bool,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._feeds = {feed.source.name: feed for feed in feeds}
+        self._intake = intake
+        self._telemetry = telemetry
+        self._follows_clock = follows_clock
+        self._formats: dict[tuple[str, str], Format] = {}
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Read until nothing is unread, or until told to stop."""
+        while not should_stop() and self.step():
+            pass
+
+    def step(self) -> bool:
+        """Read one batch and move the watermarks; False if there was nothing to read."""
+        unread = self._unread()
+        reached = self._reached()
+        if unread:
+            name, partition, offset = min(
+                unread, key=lambda item: reached.get((item[0], item[1].id), NEVER)
+            )
+            self._read(name, partition, offset)
+            unread = self._unread()
+        self._advance({(name, partition.id) for name, partition, _ in unread})
+        return bool(unread)
+
+    def _unread(self) -> list[tuple[str, Partition, int]]:
+        found = []
+        with self._database.read() as session:
+            cursors = {name: cursors_of(session, name) for name in self._feeds}
+        for name, feed in self._feeds.items():
+            for partition in feed.source.ready(cursors[name]):
+                cursor = cursors[name].get(partition.id)
+                found.append((name, partition, cursor.offset if cursor else 0))
+        return found
+
+    def _reached(self) -> dict[tuple[str, str], datetime]:
+        reached: dict[tuple[str, str], datetime] = {}
+        with self._database.read() as session:
+            for row in partition_watermarks(session):
+                key = row.source, row.partition
+                reached[key] = max(row.last, reached.get(key, NEVER))
+        return reached
+
+    def _read(self, name: str, partition: Partition, offset: int) -> None:
+        feed = self._feeds[name]
+        read = feed.source.read(partition, offset, BATCH_LINES, BATCH_BYTES)
+        key = name, partition.id
+        if key not in self._formats:
+            self._formats[key] = format_named(feed.format_name, label_keys=feed.label_keys)
+        batch = Batch(
+            source=name,
+            partition=partition.id,
+            lines=read.lines,
+            rejections=read.rejections,
+            cursor=Cursor(name, partition.id, read.next_offset, read.at_end),
+        )
+        receipt = self._intake.admit(batch, self._formats[key])
+        log.debug("batch_admitted", source=name, lines=len(read.lines), **receipt.outcomes)
+
+    def _advance(self, unread: set[tuple[str, str]]) -> None:
+        now = self._clock()
+        with self._database.begin() as session:
+            times = partition_watermarks(session)
+            read_so_far = {(row.source, row.partition) for row in times}
+            if unread - read_so_far:
+                return  # a partition that nobody has looked into may hold any time
+            for stream in known_streams(session):
+                rows = [row for row in times if row.stream == stream]
+                behind = [r.last for r in rows if (r.source, r.partition) in unread]
+                to = min(behind) if behind else max((r.last for r in rows), default=None)
+                if self._follows_clock and not unread:
+                    to = now if to is None else max(to, now)
+                if to is not None:
+                    advance_watermark(session, stream, to)
+        for name in self._feeds:
+            lags = [now - row.last for row in times if (row.source, row.partition) in unread]
+            seconds = max((lag.total_seconds() for lag in lags), default=0.0)
+            self._telemetry.source_lag.labels(name).set(seconds)

@@ -1,0 +1,255 @@
+"""From records to the database: counted, sampled and committed together with the cursor."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from threading import Lock
+
+from sqlalchemy.orm import Session
+
+from monitor.records import Candidate, Cursor, LateTarget, Rejection, floor_time
+from monitor.service.embedding import ImageFiles
+from monitor.store.counters import add_counts
+from monitor.store.cursors import save_cursor
+from monitor.store.engine import Database
+from monitor.store.panes import PaneKey, count_exchanges, pane_thresholds
+from monitor.store.quarantine import quarantine
+from monitor.store.samples import keep_candidates, sample_times, set_target
+from monitor.store.streams import (
+    ensure_streams,
+    known_streams,
+    note_partition_times,
+    partition_watermarks,
+)
+from monitor.traffic.formats.wire import Caps, Format, Wire
+from monitor.traffic.sampling import Kept, PaneSampler
+
+MAX_AHEAD = timedelta(minutes=5)  # how far a client's clock may be ahead of ours
+KNOWN_PANES_MAX = 20_000
+MAX_QUARANTINED_PER_BATCH = 50
+
+ADMITTED, SAMPLED, DUPLICATE, LATE = "admitted", "sampled", "duplicate", "late"
+OVER_STREAM_CAP, UNKNOWN_KEYS = "over_stream_cap", "unknown_keys"
+TARGET, TARGET_LATE = "target", "target_late"
+
+Times = dict[str, tuple[datetime, datetime]]  # stream -> first and last event time
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingRules:
+    """Which exchanges are kept, and how long one may come late."""
+
+    per_pane: int
+    seed: int
+    pane: timedelta
+    lateness: timedelta
+    target_lateness: timedelta
+    max_streams: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Lines of one partition of a source, read in order; ``cursor`` is where they end."""
+
+    source: str
+    partition: str
+    lines: Sequence[bytes]
+    rejections: Sequence[Rejection] = ()
+    cursor: Cursor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the records of one batch, by outcome."""
+
+    outcomes: Mapping[str, int]
+
+    @property
+    def accepted(self) -> int:
+        """Exchanges and targets that were counted, kept by the sampling rule or not."""
+        return self.outcomes.get(ADMITTED, 0) + self.outcomes.get(TARGET, 0)
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """One batch, sorted into what is done with it."""
+
+    sampler: PaneSampler[Wire]
+    times: Times
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rejections: list[Rejection] = field(default_factory=list)
+    new_streams: set[str] = field(default_factory=set)
+    targets: list[tuple[LateTarget, datetime | None]] = field(default_factory=list)
+
+
+class Intake:
+    """Admits batches one at a time; each is one transaction, so a kill loses or doubles nothing.
+
+    An exchange is late if its pane closed more than ``lateness`` before the newest event time that
+    the same partition had shown for its stream. That depends on the order of the records alone:
+    not on the clock, on batches, or on other partitions.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Callable[[], datetime],
+        rules: SamplingRules,
+        files: ImageFiles,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self.rules = rules
+        self._files = files
+        self._caps = Caps(images=files.limits)
+        self._lock = Lock()
+        self._streams: set[str] | None = None
+        self._times: dict[tuple[str, str], Times] = {}
+        # Thresholds of full panes only fall, so a forgotten or old one admits too much, which the
+        # store drops again.
+        self._thresholds: dict[PaneKey, int] = {}
+
+    def admit(self, batch: Batch, form: Format) -> Receipt:
+        """Store what is to be kept of a batch and count the rest; done when it returns."""
+        with self._lock:
+            unknown_before = form.unknown_keys
+            found = self._sort(batch, form)
+            found.outcomes[UNKNOWN_KEYS] = form.unknown_keys - unknown_before
+            candidates = [self._candidate(kept) for kept in found.sampler.kept()]
+            with self._database.begin() as session:
+                self._store(session, batch, found, candidates)
+                add_counts(session, batch.source, form.name, found.outcomes)
+                thresholds = self._full_panes(session, found.sampler)
+            self._remember(batch, found, thresholds)
+        return Receipt(found.outcomes)
+
+    def _sort(self, batch: Batch, form: Format) -> _Sorted:
+        streams, times = self._recall(batch)
+        rules = self.rules
+        found = _Sorted(
+            PaneSampler(
+                per_pane=rules.per_pane, seed=rules.seed, pane=rules.pane, known=self._thresholds
+            ),
+            times,
+        )
+        latest = self._clock() + MAX_AHEAD
+        offer, last = found.sampler.offer, {s: span[1] for s, span in times.items()}
+        late = 0
+        for line in batch.lines:
+            for record in form.parse(line, latest):
+                if isinstance(record, Wire):
+                    stream, time = record.stream, record.time
+                    newest = last.get(stream)
+                    if newest is None:
+                        if stream not in streams and not self._take_stream(streams, stream, found):
+                            continue
+                        last[stream] = time
+                    elif time > newest:
+                        last[stream] = time
+                    elif self._is_late(time, newest, rules.lateness):
+                        late += 1
+                        continue
+                    offer(stream, time, record.id, record)
+                elif isinstance(record, LateTarget):
+                    found.targets.append((record, last.get(record.stream)))
+                else:
+                    found.rejections.append(record)
+        found.outcomes[LATE] = late
+        found.rejections += batch.rejections
+        found.outcomes.update(rejection.reason for rejection in found.rejections)
+        return found
+
+    def _recall(self, batch: Batch) -> tuple[set[str], Times]:
+        key = batch.source, batch.partition
+        if self._streams is None or key not in self._times:
+            with self._database.read() as session:
+                self._streams = set(known_streams(session))
+                self._times[key] = {
+                    row.stream: (row.first, row.last)
+                    for row in partition_watermarks(session, batch.source)
+                    if row.partition == batch.partition
+                }
+        return self._streams, dict(self._times[key])
+
+    def _take_stream(self, streams: set[str], stream: str, found: _Sorted) -> bool:
+        if len(streams) + len(found.new_streams - streams) < self.rules.max_streams:
+            found.new_streams.add(stream)
+            return True
+        if stream in found.new_streams:
+            return True
+        found.outcomes[OVER_STREAM_CAP] += 1
+        return False
+
+    def _is_late(self, time: datetime, newest: datetime, lateness: timedelta) -> bool:
+        if time > newest - lateness:
+            return False
+        return floor_time(time, self.rules.pane) + self.rules.pane + lateness <= newest
+
+    def _candidate(self, kept: Kept[Wire]) -> Candidate:
+        exchange = kept.item.exchange(self._caps)
+        images = self._files.find(exchange.images)
+        return Candidate(exchange, kept.pane_start, kept.priority, images)
+
+    def _store(
+        self, session: Session, batch: Batch, found: _Sorted, candidates: Sequence[Candidate]
+    ) -> None:
+        now = self._clock()
+        tallies = found.sampler.tallies()
+        ensure_streams(session, found.new_streams, now)
+        count_exchanges(session, {(t.stream, t.pane_start): t.seen for t in tallies})
+        for tally in tallies:
+            first, last = found.times.get(tally.stream, (tally.first, tally.last))
+            found.times[tally.stream] = min(first, tally.first), max(last, tally.last)
+        note_partition_times(
+            session,
+            batch.source,
+            batch.partition,
+            {stream: found.times[stream] for stream in {t.stream for t in tallies}},
+        )
+        kept = keep_candidates(session, candidates, self.rules.per_pane, now)
+        duplicates = kept.duplicates + found.sampler.duplicates
+        seen = sum(tally.seen for tally in tallies) + found.sampler.duplicates
+        found.outcomes += Counter(
+            {SAMPLED: kept.kept, DUPLICATE: duplicates, ADMITTED: seen - duplicates}
+        )
+        self._store_targets(session, found, now)
+        shown = found.rejections[:MAX_QUARANTINED_PER_BATCH]
+        quarantine(session, batch.source, batch.partition, shown, now)
+        if batch.cursor is not None:
+            save_cursor(session, batch.cursor, now)
+
+    def _store_targets(self, session: Session, found: _Sorted, now: datetime) -> None:
+        if not found.targets:
+            return
+        panes = sample_times(session, [(t.stream, t.id) for t, _ in found.targets])
+        for target, newest in found.targets:
+            pane_start = panes.get((target.stream, target.id))
+            closed = pane_start + self.rules.pane if pane_start is not None else None
+            if closed and newest and closed + self.rules.target_lateness <= newest:
+                found.outcomes[TARGET_LATE] += 1
+                continue
+            set_target(session, target.stream, target.id, target.target, now)
+            found.outcomes[TARGET] += 1
+
+    def _full_panes(self, session: Session, sampler: PaneSampler[Wire]) -> dict[PaneKey, int]:
+        starts: dict[str, list[datetime]] = {}
+        for tally in sampler.tallies():
+            starts.setdefault(tally.stream, []).append(tally.pane_start)
+        return {
+            (stream, start): threshold
+            for stream, panes in starts.items()
+            for start, threshold in pane_thresholds(
+                session, stream, panes, self.rules.per_pane
+            ).items()
+            if threshold is not None
+        }
+
+    def _remember(self, batch: Batch, found: _Sorted, thresholds: dict[PaneKey, int]) -> None:
+        assert self._streams is not None  # noqa: S101 - recalled before anything was sorted
+        self._streams |= found.new_streams
+        self._times[batch.source, batch.partition] = found.times
+        self._thresholds |= thresholds
+        while len(self._thresholds) > KNOWN_PANES_MAX:
+            self._thresholds.pop(next(iter(self._thresholds)))

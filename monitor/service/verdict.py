@@ -1,0 +1,78 @@
+"""A window in words: the three questions answered one by one, never mixed."""
+
+from collections.abc import Mapping, Sequence
+
+from monitor.records import ALL, Measurement, Signal, Verdict
+
+_CHANGED = {
+    Signal.VISUAL_DISCREPANCY: "the images",
+    Signal.TEXTUAL_DISCREPANCY: "the texts",
+    Signal.RESPONSE_DISCREPANCY: "the responses",
+    Signal.IMAGE_TEXT_AGREEMENT: "the pairing of images and texts",
+    Signal.IMAGE_SHARE: "the share of exchanges with images",
+    Signal.NOVELTY_VISUAL: "the share of new kinds of images",
+    Signal.NOVELTY_TEXTUAL: "the share of new kinds of texts",
+}
+
+
+def in_words(measurements: Sequence[Measurement]) -> list[str]:
+    """Three sentences or so about one window of one stream."""
+    whole = {m.signal: m for m in measurements if m.slice_key == ALL}
+    if not whole:
+        return ["Nothing has been measured yet."]
+    return [
+        _whether_traffic_changed(whole),
+        _whether_answers_got_worse(whole),
+        _how_bad_it_could_be(whole),
+    ]
+
+
+def _whether_traffic_changed(whole: Mapping[Signal, Measurement]) -> str:
+    known = {signal: whole[signal] for signal in _CHANGED if _is_known(whole.get(signal))}
+    if not known:
+        return f"Has the traffic changed? Too little is known: {_reason(whole)}."
+    out = [signal for signal, m in known.items() if m.verdict is Verdict.DRIFTING]
+    calm = [signal for signal in known if signal not in out and "discrepancy" in signal.value]
+    if not out:
+        return "Has the traffic changed? Not noticeably."
+    named = ", ".join(f"{_CHANGED[s]} ({known[s].excess_ratio:.1f} x threshold)" for s in out)
+    rest = f"; not noticeably: {', '.join(_CHANGED[s] for s in calm)}" if calm else ""
+    return f"Has the traffic changed? Yes: {named}{rest}."
+
+
+def _whether_answers_got_worse(whole: Mapping[Signal, Measurement]) -> str:
+    emi = whole.get(Signal.EMI)
+    if emi is None or not _is_known(emi):
+        shuffled = whole.get(Signal.MI_QUERY_RESPONSE)
+        if shuffled is not None and shuffled.verdict is Verdict.DRIFTING:
+            return (
+                "Have the answers got worse? Without targets EMI is unknown, but responses have "
+                "less to do with their queries than they used to."
+            )
+        why = emi.reason if emi is not None else "not measured"
+        return f"Have the answers got worse? EMI is unknown ({why})."
+    figure = f"EMI {emi.value:.3f} ± {emi.stderr or 0:.3f}, normally {emi.null_mean:.3f}"
+    if emi.verdict is Verdict.DRIFTING:
+        return f"Have the answers got worse? Yes: {figure} ({emi.excess_ratio:.1f} x threshold)."
+    return f"Have the answers got worse? Not noticeably: {figure}."
+
+
+def _how_bad_it_could_be(whole: Mapping[Signal, Measurement]) -> str:
+    bound = whole.get(Signal.EMID_BOUND_UNSCALED)
+    kind = "the bound on the drop of EMI (unscaled)"
+    if bound is None or not _is_known(bound):
+        bound, kind = whole.get(Signal.INPUT_BOUND), "the input part of the bound"
+    if bound is None or not _is_known(bound):
+        return "How bad could it be? Unknown."
+    parts = f", from {' + '.join(bound.terms)}" if bound.terms else ""
+    return (
+        f"How bad could it be? {kind} is {bound.value:.2f}, normally {bound.null_mean:.2f}{parts}."
+    )
+
+
+def _is_known(m: Measurement | None) -> bool:
+    return m is not None and m.verdict is not Verdict.INSUFFICIENT
+
+
+def _reason(whole: Mapping[Signal, Measurement]) -> str:
+    return next((m.reason for m in whole.values() if m.reason), "no signal could be computed")

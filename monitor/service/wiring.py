@@ -1,0 +1,225 @@
+"""Unpacks the settings tree into plain values and puts the parts of the program together."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from threading import Event
+
+from prometheus_client import CollectorRegistry
+
+from monitor.encoders.builtin import builtin_encoders
+from monitor.encoders.encoder import EncoderPair
+from monitor.encoders.images import ImageLimits
+from monitor.service.daemon import Job, guarded
+from monitor.service.embed_job import EmbedJob
+from monitor.service.embedding import Embedder, ImageFiles
+from monitor.service.ingest_job import Feed, IngestJob
+from monitor.service.intake import Intake, SamplingRules
+from monitor.service.measure_job import MeasureJob, MeasureRules
+from monitor.service.retain_job import RetainJob, RetentionRules
+from monitor.service.shelf import ReferenceShelf
+from monitor.service.snapshot import Publisher
+from monitor.service.telemetry import Telemetry
+from monitor.settings import Settings
+from monitor.store.engine import Database, open_database
+from monitor.store.lock import hold_embedded_lock
+from monitor.store.migrations import require_current, upgrade
+from monitor.traffic.sources.jsonl import FileSource
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The wall clock."""
+    return datetime.now(UTC)
+
+
+@contextmanager
+def opened_database(settings: Settings, *, alone: bool = False) -> Iterator[Database]:
+    """The database at the revision this program needs.
+
+    An embedded one is brought there; a PostgreSQL is refused where it is not, because others may be
+    using it. ``alone`` holds the lock of an embedded one: a second daemon is refused.
+    """
+    with ExitStack() as stack:
+        database = stack.enter_context(open_database(settings.database.url))
+        if alone:
+            stack.enter_context(hold_embedded_lock(database))
+        if database.is_embedded:
+            upgrade(database)
+        require_current(database)
+        yield database
+
+
+def load_encoders(settings: Settings) -> EncoderPair:
+    """The encoders that the settings name; takes a moment."""
+    match settings.encoders.preset:
+        case "builtin":
+            return builtin_encoders()
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    """What one image may cost."""
+    return ImageLimits(max_bytes=settings.images.max_bytes, max_pixels=settings.images.max_pixels)
+
+
+def image_files(settings: Settings) -> ImageFiles:
+    """Where the images of queries are found."""
+    return ImageFiles(settings.images.root, image_limits(settings))
+
+
+def configured_feeds(settings: Settings) -> list[Feed]:
+    """The sources of the settings, followed across rotation."""
+    return [
+        Feed(
+            FileSource(source.path, [source.path], follow=True),
+            source.format,
+            settings.slices.top_level_keys,
+        )
+        for source in settings.sources
+    ]
+
+
+def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
+    """What admits batches of records."""
+    windows, sampling = settings.windows, settings.sampling
+    late = windows.lateness if windows.target_lateness is None else windows.target_lateness
+    rules = SamplingRules(
+        per_pane=sampling.per_pane,
+        seed=sampling.seed,
+        pane=windows.pane,
+        lateness=windows.lateness,
+        target_lateness=late,
+        max_streams=sampling.max_streams,
+    )
+    return Intake(database=database, clock=clock, rules=rules, files=image_files(settings))
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """The jobs over one database, with what they tell the outside."""
+
+    ingest: IngestJob
+    embed: EmbedJob
+    measure: MeasureJob
+    retain: RetainJob
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the jobs are given from outside: effects, and where they are to stop."""
+
+    database: Database
+    clock: Clock
+    stop: Event
+    telemetry: Telemetry
+    publisher: Publisher
+    intake: Intake
+
+
+def make_surroundings(
+    settings: Settings, database: Database, clock: Clock, stop: Event
+) -> Surroundings:
+    """Everything that can be had before the encoders are loaded."""
+    return Surroundings(
+        database=database,
+        clock=clock,
+        stop=stop,
+        telemetry=Telemetry(CollectorRegistry()),
+        publisher=Publisher(database=database, clock=clock),
+        intake=make_intake(settings, database, clock),
+    )
+
+
+def make_jobs(
+    settings: Settings,
+    around: Surroundings,
+    encoders: EncoderPair,
+    feeds: Sequence[Feed],
+    *,
+    follows_clock: bool,
+) -> Jobs:
+    """The jobs of a daemon or of a replay; they differ in the feeds and in who moves time."""
+    windows = settings.windows
+    embedder = Embedder(
+        encoders,
+        image_limits(settings),
+        with_thumbnails=bool(settings.privacy.content_retention),
+    )
+    shelf = ReferenceShelf(
+        database=around.database, data_dir=settings.data_dir, encoder_digest=encoders.digest
+    )
+    return Jobs(
+        ingest=IngestJob(
+            database=around.database,
+            clock=around.clock,
+            feeds=feeds,
+            intake=around.intake,
+            telemetry=around.telemetry,
+            follows_clock=follows_clock,
+        ),
+        embed=EmbedJob(
+            database=around.database,
+            clock=around.clock,
+            embedder=embedder,
+            telemetry=around.telemetry,
+            should_stop=around.stop.is_set,
+        ),
+        measure=MeasureJob(
+            database=around.database,
+            clock=around.clock,
+            shelf=shelf,
+            rules=MeasureRules(
+                pane=windows.pane,
+                length=windows.length,
+                slide=windows.slide,
+                lateness=windows.lateness,
+                min_samples=windows.min_samples,
+                per_pane=settings.sampling.per_pane,
+                slice_labels=settings.slices.labels,
+                max_per_label=settings.slices.max_per_label,
+                false_alarms_per_week=settings.alerts.false_alarms_per_week,
+                entropy_factor=settings.alerts.entropy_factor,
+                encoder_digest=encoders.digest,
+            ),
+            on_failure=lambda: around.telemetry.failed("measure"),
+            should_stop=around.stop.is_set,
+        ),
+        retain=RetainJob(
+            database=around.database,
+            clock=utc_now,
+            rules=RetentionRules(
+                content=settings.privacy.content_retention,
+                samples=settings.retention.samples,
+                measurements=settings.retention.measurements,
+                early_targets=around.intake.rules.target_lateness,
+            ),
+        ),
+    )
+
+
+def schedule(
+    settings: Settings, jobs: Jobs, around: Surroundings
+) -> dict[str, tuple[timedelta, Job]]:
+    """Each job with its interval, timed and guarded; the snapshot follows what they wrote."""
+
+    def ingest() -> None:
+        jobs.ingest.run(around.stop.is_set)
+        around.publisher.refresh()
+
+    def measure() -> None:
+        jobs.measure()
+        around.publisher.refresh()
+
+    every = settings.jobs
+    plan: dict[str, tuple[timedelta, Job]] = {
+        "ingest": (every.ingest, ingest),
+        "embed": (every.embed, jobs.embed),
+        "measure": (every.measure, measure),
+        "retain": (every.retain, jobs.retain),
+    }
+    return {
+        name: (interval, guarded(name, job, around.telemetry))
+        for name, (interval, job) in plan.items()
+    }
