@@ -1,6 +1,8 @@
 """All tables. Rows stay inside ``store``; records go out."""
 
+import re
 from datetime import UTC, datetime
+from typing import TypedDict
 
 from sqlalchemy import (
     JSON,
@@ -17,8 +19,10 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -29,7 +33,18 @@ NAMING = {
 }
 NAME_LENGTH = 200  # streams, labels, sources
 ID_LENGTH = 256  # ids given by clients
+SLICE_LENGTH = 2 * NAME_LENGTH + 1  # label=value
+IDENTITY_LENGTH = NAME_LENGTH + 65  # name@digest
+# Retention asks with the very words of its partial indexes, so that it reads only what is left.
+SAMPLE_HAS_CONTENT = "text IS NOT NULL OR target IS NOT NULL"
+IMAGE_HAS_CONTENT = "payload IS NOT NULL OR thumbnail IS NOT NULL"
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys by itself
+
+
+def _partial_index(name: str, *columns: str, where: str) -> Index:
+    condition = text(where)
+    return Index(name, *columns, sqlite_where=condition, postgresql_where=condition)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -51,29 +66,54 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+def storable(text: str) -> str:
+    """The text as both databases can hold it: NUL and lone surrogates become U+FFFD."""
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class CleanText(TypeDecorator[str]):
+    """Text that a stranger may have written, made storable on its way in."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        length = self.impl_instance.length  # type: ignore[attr-defined]  # declared on String only
+        return dialect.type_descriptor(String(length) if length else Text())
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+
 class Base(DeclarativeBase):
     """Holds the metadata that migrations are compared with."""
 
     metadata = MetaData(naming_convention=NAMING)
-    type_annotation_map = {datetime: UtcDateTime(), bytes: LargeBinary(), str: Text()}  # noqa: RUF012 - SQLAlchemy's own declaration form
+    type_annotation_map = {datetime: UtcDateTime(), bytes: LargeBinary(), str: CleanText()}  # noqa: RUF012 - SQLAlchemy's own declaration form
 
 
 class StreamRow(Base):
-    """A watched model. ``watermark``: event time up to which its panes are closed."""
+    """A watched model.
+
+    ``watermark``: event time up to which its panes are closed. ``forgotten_until``: start of the
+    latest pane or window that retention has deleted; a window that starts there or earlier has
+    lost samples and is never measured again.
+    """
 
     __tablename__ = "streams"
-    name: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    name: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
     first_seen: Mapped[datetime]
     watermark: Mapped[datetime | None]
+    forgotten_until: Mapped[datetime | None]
 
 
 class PartitionWatermarkRow(Base):
     """Largest event time that one partition of a source has shown for one stream."""
 
     __tablename__ = "partition_watermarks"
-    source: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
-    partition: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
-    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    partition: Mapped[str] = mapped_column(CleanText(ID_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
     first: Mapped[datetime]
     last: Mapped[datetime]
 
@@ -82,21 +122,30 @@ class CursorRow(Base):
     """How far one partition of a source has been read; committed with what was read."""
 
     __tablename__ = "cursors"
-    source: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
-    partition: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    partition: Mapped[str] = mapped_column(CleanText(ID_LENGTH), primary_key=True)
     offset: Mapped[int] = mapped_column(BigInteger)
     at_end: Mapped[bool]
     updated_at: Mapped[datetime]
 
 
 class PaneRow(Base):
-    """What one pane of a stream has seen; ``revision`` grows with every change in it."""
+    """What one pane of a stream has seen; ``revision`` grows with every change in it.
+
+    ``settled_revision`` is the revision at which every window over the pane was found measured.
+    """
 
     __tablename__ = "panes"
-    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
     start: Mapped[datetime] = mapped_column(primary_key=True)
     seen: Mapped[int] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(BigInteger)
+    settled_revision: Mapped[int] = mapped_column(BigInteger)
+    __table_args__ = (
+        _partial_index(
+            "ix_panes_unsettled", "stream", "start", where="revision <> settled_revision"
+        ),
+    )
 
 
 class SampleRow(Base):
@@ -104,8 +153,8 @@ class SampleRow(Base):
 
     __tablename__ = "samples"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    stream: Mapped[str] = mapped_column(String(NAME_LENGTH))
-    exchange_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
+    exchange_id: Mapped[str] = mapped_column(CleanText(ID_LENGTH))
     pane_start: Mapped[datetime]
     time: Mapped[datetime]
     priority: Mapped[int] = mapped_column(BigInteger)
@@ -128,7 +177,11 @@ class SampleRow(Base):
     __table_args__ = (
         UniqueConstraint("stream", "exchange_id"),
         Index("ix_samples_pane", "stream", "pane_start", "priority"),
+        _partial_index(
+            "ix_samples_pending", "pane_start", "stream", "id", where="encoder_digest IS NULL"
+        ),
         Index("ix_samples_stored_at", "stored_at"),
+        _partial_index("ix_samples_content", "stored_at", where=SAMPLE_HAS_CONTENT),
     )
 
 
@@ -159,14 +212,15 @@ class ImageRow(Base):
     encoder_digest: Mapped[str | None] = mapped_column(String(64))
     z: Mapped[bytes | None]
     stored_at: Mapped[datetime]
+    __table_args__ = (_partial_index("ix_images_content", "stored_at", where=IMAGE_HAS_CONTENT),)
 
 
 class EarlyTargetRow(Base):
     """A target whose exchange is not (yet) among the samples."""
 
     __tablename__ = "early_targets"
-    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
-    exchange_id: Mapped[str] = mapped_column(String(ID_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    exchange_id: Mapped[str] = mapped_column(CleanText(ID_LENGTH), primary_key=True)
     target: Mapped[str]
     stored_at: Mapped[datetime] = mapped_column(index=True)
 
@@ -175,7 +229,7 @@ class CounterRow(Base):
     """Exchanges by source, format and outcome since the database was made."""
 
     __tablename__ = "counters"
-    source: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
     format: Mapped[str] = mapped_column(String(40), primary_key=True)
     outcome: Mapped[str] = mapped_column(String(40), primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger)
@@ -186,26 +240,34 @@ class QuarantineRow(Base):
 
     __tablename__ = "quarantine"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    source: Mapped[str] = mapped_column(String(NAME_LENGTH))
-    partition: Mapped[str] = mapped_column(String(ID_LENGTH))
+    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
+    partition: Mapped[str] = mapped_column(CleanText(ID_LENGTH))
     reason: Mapped[str] = mapped_column(String(40))
     detail: Mapped[str]
     excerpt: Mapped[str]
     stored_at: Mapped[datetime]
 
 
+class WindowFacts(TypedDict):
+    """What a window was made of, as far as nobody asks the database for it."""
+
+    n: int
+    n_targets: int
+    image_states: dict[str, int]
+
+
 class WindowRow(Base):
     """One measured window of one stream, and the pane revisions it was measured at."""
 
     __tablename__ = "windows"
-    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
     start: Mapped[datetime] = mapped_column(primary_key=True)
     end: Mapped[datetime] = mapped_column(primary_key=True)
     revision: Mapped[int] = mapped_column(BigInteger)
-    reference: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    reference: Mapped[str] = mapped_column(CleanText(IDENTITY_LENGTH))
     seen: Mapped[int] = mapped_column(BigInteger)
     measured_at: Mapped[datetime]
-    summary: Mapped[dict[str, object]] = mapped_column(JSON)
+    summary: Mapped[WindowFacts] = mapped_column(JSON)
 
 
 class MeasurementRow(Base):
@@ -213,12 +275,12 @@ class MeasurementRow(Base):
 
     __tablename__ = "measurements"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    stream: Mapped[str] = mapped_column(String(NAME_LENGTH))
-    slice_key: Mapped[str] = mapped_column(String(2 * NAME_LENGTH))
+    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
+    slice_key: Mapped[str] = mapped_column(CleanText(SLICE_LENGTH))
     signal: Mapped[str] = mapped_column(String(40))
     window_start: Mapped[datetime]
     window_end: Mapped[datetime]
-    reference: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    reference: Mapped[str] = mapped_column(CleanText(IDENTITY_LENGTH))
     n: Mapped[int]
     verdict: Mapped[str] = mapped_column(String(20))
     value: Mapped[float | None] = mapped_column(Float(53))
@@ -231,7 +293,7 @@ class MeasurementRow(Base):
     terms: Mapped[list[str]] = mapped_column(JSON)
     __table_args__ = (
         UniqueConstraint("stream", "slice_key", "signal", "window_start", "window_end"),
-        Index("ix_measurements_window_end", "stream", "window_end"),
+        Index("ix_measurements_window_end", "window_end", "stream"),
     )
 
 
@@ -240,7 +302,7 @@ class ReferenceRow(Base):
 
     __tablename__ = "references"
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    name: Mapped[str] = mapped_column(String(NAME_LENGTH))
+    name: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
     created_at: Mapped[datetime]
     encoder_digest: Mapped[str] = mapped_column(String(64))
     facts: Mapped[dict[str, object]] = mapped_column(JSON)
@@ -267,7 +329,7 @@ class ReferenceSampleRow(Base):
         String(64), ForeignKey("references.digest", ondelete="CASCADE"), primary_key=True
     )
     position: Mapped[int] = mapped_column(primary_key=True)
-    exchange_id: Mapped[str] = mapped_column(String(ID_LENGTH))
+    exchange_id: Mapped[str] = mapped_column(CleanText(ID_LENGTH))
     part: Mapped[str] = mapped_column(String(12))
     text: Mapped[str | None]
     response: Mapped[str | None]
@@ -280,7 +342,7 @@ class ActivationRow(Base):
 
     __tablename__ = "activations"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    stream: Mapped[str] = mapped_column(String(NAME_LENGTH), index=True)
+    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), index=True)
     digest: Mapped[str] = mapped_column(
         String(64), ForeignKey("references.digest", ondelete="CASCADE")
     )

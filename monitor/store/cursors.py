@@ -1,0 +1,34 @@
+"""How far each partition of a source has been read."""
+
+from datetime import datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from monitor.records import Cursor
+from monitor.store.statements import insert_into
+from monitor.store.tables import CursorRow
+
+
+def cursors_of(session: Session, source: str) -> dict[str, Cursor]:
+    """Cursors of one source by partition."""
+    rows = session.scalars(select(CursorRow).where(CursorRow.source == source))
+    return {row.partition: Cursor(source, row.partition, row.offset, row.at_end) for row in rows}
+
+
+def save_cursor(session: Session, cursor: Cursor, now: datetime) -> None:
+    """Belongs in the transaction that stores what was read: else a kill loses or doubles it."""
+    statement = insert_into(session, CursorRow).values(
+        source=cursor.source,
+        partition=cursor.partition,
+        offset=cursor.offset,
+        at_end=cursor.at_end,
+        updated_at=now,
+    )
+    new = statement.excluded
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[CursorRow.source, CursorRow.partition],
+            set_={"offset": new.offset, "at_end": new.at_end, "updated_at": new.updated_at},
+        )
+    )

@@ -1,0 +1,332 @@
+"""The kept exchanges: which are kept, and reading them back."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from monitor.records import Candidate, ImageState, LateTarget, Sample
+from monitor.store.panes import PaneKey, touch_panes
+from monitor.store.statements import in_chunks, insert_into
+from monitor.store.tables import EarlyTargetRow, ImageRow, SampleImageRow, SampleRow, storable
+
+ExchangeKey = tuple[str, str]  # stream, exchange id
+_Rank = tuple[int, str]  # priority, exchange id
+
+
+@dataclass(frozen=True, slots=True)
+class KeepOutcome:
+    """How many candidates were kept, were known already, and how many older samples they displaced.
+
+    Candidates that are in none of these were passed over.
+    """
+
+    kept: int
+    duplicates: int
+    evicted: int
+
+
+class TargetOutcome(StrEnum):
+    """What became of a target that came apart from its exchange."""
+
+    JOINED = "joined"
+    UNCHANGED = "unchanged"
+    EARLY = "early"  # no such sample (yet): kept aside
+
+
+def keep_candidates(
+    session: Session, candidates: Sequence[Candidate], per_pane: int, now: datetime
+) -> KeepOutcome:
+    """Keep the ``per_pane`` smallest priorities of each pane, of old samples and new candidates.
+
+    The kept set depends on neither order nor batching. An exchange that is kept already is a
+    duplicate, whatever its pane.
+    """
+    fresh = {_key(c): c for c in reversed(candidates)}  # of a repeat the first counts
+    for known in _existing(session, fresh):
+        del fresh[known]
+    ranks = _kept_ranks(session, {(c.exchange.stream, c.pane_start) for c in fresh.values()})
+    for (stream, exchange_id), c in fresh.items():
+        ranks[stream, c.pane_start][c.priority, exchange_id] = None
+    chosen: list[Candidate] = []
+    evicted: list[int] = []
+    changed: list[PaneKey] = []
+    for (stream, start), pane in ranks.items():
+        in_order = sorted(pane)
+        new = [fresh[stream, rank[1]] for rank in in_order[:per_pane] if pane[rank] is None]
+        old = [id_ for rank in in_order[per_pane:] if (id_ := pane[rank]) is not None]
+        chosen += new
+        evicted += old
+        if new or old:
+            changed.append((stream, start))
+    for chunk in in_chunks(evicted):
+        session.execute(delete(SampleRow).where(SampleRow.id.in_(chunk)))
+    if chosen:
+        _insert_samples(session, chosen, now)
+    touch_panes(session, changed)
+    return KeepOutcome(len(chosen), len(candidates) - len(fresh), len(evicted))
+
+
+def set_target(
+    session: Session, stream: str, exchange_id: str, target: str, now: datetime
+) -> TargetOutcome:
+    """As ``set_targets``, for one."""
+    (outcome,) = set_targets(session, [LateTarget(exchange_id, stream, target)], now).values()
+    return outcome
+
+
+def set_targets(
+    session: Session, targets: Sequence[LateTarget], now: datetime
+) -> dict[ExchangeKey, TargetOutcome]:
+    """Give samples their targets and make them pending again; keep the other targets aside.
+
+    The claim of a worker that is embedding such a sample stays, and ``attempts`` of zero tells
+    its result apart from a newer one: see ``record_embeddings``.
+    """
+    wanted = {(storable(t.stream), storable(t.id)): storable(t.target) for t in targets}
+    found = {
+        (stream, row.exchange_id): row
+        for stream, ids in _by_stream(wanted)
+        for row in session.execute(
+            select(
+                SampleRow.exchange_id, SampleRow.id, SampleRow.pane_start, SampleRow.target
+            ).where(SampleRow.stream == stream, SampleRow.exchange_id.in_(ids))
+        )
+    }
+    outcomes = {
+        key: TargetOutcome.EARLY
+        if key not in found
+        else TargetOutcome.UNCHANGED
+        if found[key].target == target
+        else TargetOutcome.JOINED
+        for key, target in wanted.items()
+    }
+    joined = [key for key, outcome in outcomes.items() if outcome is TargetOutcome.JOINED]
+    if joined:
+        session.execute(
+            update(SampleRow),
+            [
+                {
+                    "id": found[key].id,
+                    "target": wanted[key],
+                    "has_target": True,
+                    "encoder_digest": None,
+                    "attempts": 0,
+                }
+                for key in joined
+            ],
+        )
+        touch_panes(session, {(stream, found[stream, i].pane_start) for stream, i in joined})
+    _keep_aside(
+        session, {key: wanted[key] for key in wanted if outcomes[key] is TargetOutcome.EARLY}, now
+    )
+    return outcomes
+
+
+def sample_times(session: Session, keys: Iterable[ExchangeKey]) -> dict[ExchangeKey, datetime]:
+    """Start of the pane of each of these exchanges that is kept."""
+    asked = {(storable(stream), storable(i)): (stream, i) for stream, i in keys}
+    return {
+        asked[stream, exchange_id]: pane_start
+        for stream, ids in _by_stream(asked)
+        for exchange_id, pane_start in session.execute(
+            select(SampleRow.exchange_id, SampleRow.pane_start).where(
+                SampleRow.stream == stream, SampleRow.exchange_id.in_(ids)
+            )
+        )
+    }
+
+
+def window_samples(session: Session, stream: str, start: datetime, end: datetime) -> list[Sample]:
+    """Samples whose pane starts within ``[start, end)``, by priority, then exchange id."""
+    inside = (
+        SampleRow.stream == stream,
+        SampleRow.pane_start >= start,
+        SampleRow.pane_start < end,
+    )
+    states = defaultdict[int, list[ImageState]](list)
+    for sample_id, state in session.execute(
+        select(SampleImageRow.sample_id, SampleImageRow.state)
+        .join(SampleRow)
+        .where(*inside)
+        .order_by(SampleImageRow.sample_id, SampleImageRow.position)
+    ):
+        states[sample_id].append(ImageState(state))
+    row = SampleRow
+    rows = session.execute(
+        select(
+            row.id,
+            row.exchange_id,
+            row.pane_start,
+            row.priority,
+            row.labels,
+            row.encoder_digest,
+            row.z_v,
+            row.z_t,
+            row.z_y,
+            row.z_target,
+            row.novelty_v,
+            row.novelty_t,
+            row.novelty_reference,
+        ).where(*inside)
+    ).mappings()
+    samples = [Sample(**r, image_states=tuple(states[r["id"]])) for r in rows]
+    # Not by the database: PostgreSQL may order ids by a locale.
+    return sorted(samples, key=lambda s: (s.priority, s.exchange_id))
+
+
+def _key(candidate: Candidate) -> ExchangeKey:
+    return storable(candidate.exchange.stream), storable(candidate.exchange.id)
+
+
+def _by_stream(keys: Iterable[ExchangeKey]) -> Iterator[tuple[str, list[str]]]:
+    ids = defaultdict[str, list[str]](list)
+    for stream, exchange_id in keys:
+        ids[stream].append(exchange_id)
+    for stream, its_ids in ids.items():
+        for chunk in in_chunks(its_ids):
+            yield stream, chunk
+
+
+def _existing(session: Session, keys: Iterable[ExchangeKey]) -> list[ExchangeKey]:
+    return [
+        (stream, exchange_id)
+        for stream, ids in _by_stream(keys)
+        for exchange_id in session.scalars(
+            select(SampleRow.exchange_id).where(
+                SampleRow.stream == stream, SampleRow.exchange_id.in_(ids)
+            )
+        )
+    ]
+
+
+def _kept_ranks(
+    session: Session, panes: Collection[PaneKey]
+) -> dict[PaneKey, dict[_Rank, int | None]]:
+    """Rank of every sample in these panes, with its id; candidates are added without one."""
+    starts = defaultdict[str, list[datetime]](list)
+    for stream, start in panes:
+        starts[stream].append(start)
+    ranks: dict[PaneKey, dict[_Rank, int | None]] = {pane: {} for pane in panes}
+    for stream, its_starts in starts.items():
+        for chunk in in_chunks(its_starts):
+            for start, priority, exchange_id, id_ in session.execute(
+                select(
+                    SampleRow.pane_start, SampleRow.priority, SampleRow.exchange_id, SampleRow.id
+                ).where(SampleRow.stream == stream, SampleRow.pane_start.in_(chunk))
+            ):
+                ranks[stream, start][priority, exchange_id] = id_
+    return ranks
+
+
+def _insert_samples(session: Session, chosen: Sequence[Candidate], now: datetime) -> None:
+    targets = _take_early_targets(session, [_key(c) for c in chosen])
+    rows = []
+    for c in chosen:
+        # One that came apart is the later word, whichever of the two arrived first.
+        target = targets.get(_key(c), c.exchange.target)
+        rows.append(
+            {
+                "stream": c.exchange.stream,
+                "exchange_id": c.exchange.id,
+                "pane_start": c.pane_start,
+                "time": c.exchange.time,
+                "priority": c.priority,
+                "labels": {storable(k): storable(v) for k, v in c.exchange.labels.items()},
+                "text": c.exchange.text,
+                "response": c.exchange.response,
+                "target": target,
+                "has_target": target is not None,
+                "stored_at": now,
+                "attempts": 0,
+            }
+        )
+    ids = {
+        (stream, exchange_id): id_
+        for id_, stream, exchange_id in session.execute(
+            insert(SampleRow).returning(SampleRow.id, SampleRow.stream, SampleRow.exchange_id),
+            rows,
+        )
+    }
+    rejected = _store_images(session, chosen, now)
+    images = [
+        {
+            "sample_id": ids[_key(c)],
+            "position": position,
+            "state": ImageState.REJECTED if image.content_hash in rejected else image.state,
+            "content_hash": image.content_hash,
+        }
+        for c in chosen
+        for position, image in enumerate(c.images)
+    ]
+    if images:
+        session.execute(insert(SampleImageRow), images)
+
+
+def _store_images(session: Session, chosen: Sequence[Candidate], now: datetime) -> set[str]:
+    """Store each file once; return the hashes of those that were found to be unsafe before."""
+    payloads = {
+        image.content_hash: image.payload
+        for c in chosen
+        for image in c.images
+        if image.content_hash is not None and image.payload is not None
+    }
+    if payloads:
+        statement = insert_into(session, ImageRow)
+        session.execute(
+            statement.on_conflict_do_update(
+                index_elements=[ImageRow.content_hash],
+                set_={"payload": statement.excluded.payload},
+                # A file whose payload retention took away before it could be embedded comes back.
+                where=ImageRow.payload.is_(None)
+                & ImageRow.z.is_(None)
+                & ImageRow.reject_reason.is_(None),
+            ),
+            [
+                {"content_hash": content_hash, "payload": payload, "stored_at": now}
+                for content_hash, payload in payloads.items()
+            ],
+        )
+    hashes = {image.content_hash for c in chosen for image in c.images if image.content_hash}
+    return {
+        content_hash
+        for chunk in in_chunks(sorted(hashes))
+        for content_hash in session.scalars(
+            select(ImageRow.content_hash).where(
+                ImageRow.content_hash.in_(chunk), ImageRow.reject_reason.is_not(None)
+            )
+        )
+    }
+
+
+def _take_early_targets(session: Session, keys: Iterable[ExchangeKey]) -> dict[ExchangeKey, str]:
+    return {
+        (stream, exchange_id): target
+        for stream, ids in _by_stream(keys)
+        for exchange_id, target in session.execute(
+            delete(EarlyTargetRow)
+            .where(EarlyTargetRow.stream == stream, EarlyTargetRow.exchange_id.in_(ids))
+            .returning(EarlyTargetRow.exchange_id, EarlyTargetRow.target)
+        )
+    }
+
+
+def _keep_aside(session: Session, targets: Mapping[ExchangeKey, str], now: datetime) -> None:
+    if not targets:
+        return
+    statement = insert_into(session, EarlyTargetRow)
+    new = statement.excluded
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=[EarlyTargetRow.stream, EarlyTargetRow.exchange_id],
+            set_={"target": new.target, "stored_at": new.stored_at},
+        ),
+        [
+            {"stream": stream, "exchange_id": exchange_id, "target": target, "stored_at": now}
+            for (stream, exchange_id), target in targets.items()
+        ],
+    )
