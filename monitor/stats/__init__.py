@@ -2,7 +2,7 @@
 
 from monitor.stats.attribution import RjsdAttribution, rjsd_attribution
 from monitor.stats.bound import Bound, emid_bound, emid_bound_unscaled, input_bound
-from monitor.stats.club import ClubMoments, MiEstimate, club_terms, mutual_information
+from monitor.stats.club import ClubMoments, MiEstimate, Prediction, club_terms, mutual_information
 from monitor.stats.decision import (
     DIRECTIONS,
     Decision,
@@ -12,7 +12,7 @@ from monitor.stats.decision import (
     decide,
     p_value,
 )
-from monitor.stats.emi import emi, emi_terms, emid
+from monitor.stats.emi import PairedInformation, emi, emi_terms, emid, paired_information
 from monitor.stats.moments import SecondMoments, entropy_of_rows, von_neumann_entropy
 from monitor.stats.novelty import ShareNull, novelty_threshold, share
 from monitor.stats.null import Null, null_sizes, pseudo_windows
@@ -26,6 +26,8 @@ __all__ = [
     "Direction",
     "MiEstimate",
     "Null",
+    "PairedInformation",
+    "Prediction",
     "RjsdAttribution",
     "SecondMoments",
     "ShareNull",
@@ -45,6 +47,7 @@ __all__ = [
     "novelty_threshold",
     "null_sizes",
     "p_value",
+    "paired_information",
     "pseudo_windows",
     "rjsd",
     "rjsd_attribution",

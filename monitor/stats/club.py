@@ -58,14 +58,15 @@ class ClubMoments:
         Raises:
             ValueError: if the shapes differ or are not matrices.
         """
-        y, mu, w = _prepared(y, mu, logvar)
+        q = Prediction.of(mu, logvar)
+        y, w, w_mu = q.matching(y), q.w, q.w_mu
         return cls(
             n=y.shape[0],
             y=y.sum(0),
             yy=y.square().sum(0),
             w=w.sum(0),
-            w_mu=(w * mu).sum(0),
-            w_joint=(w * y * (y - 2 * mu)).sum(0),
+            w_mu=w_mu.sum(0),
+            w_joint=(y * (w * y - 2 * w_mu)).sum(0),
         )
 
     def merge(self, other: Self) -> Self:
@@ -94,15 +95,85 @@ class ClubMoments:
         return float((marginal / self.n - self.w_joint).sum() / self.n)
 
 
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a Gaussian ``q`` predicts for each event's answer, ready for several sets of answers.
+
+    Response and target of an event are judged by one prediction; making it costs more than
+    using it. Both tensors are ``(n, d)`` float64 on the CPU.
+    """
+
+    w: Tensor  # exp(-logvar) / 2
+    w_mu: Tensor  # w * mu
+
+    @classmethod
+    def of(cls, mu: Tensor, logvar: Tensor) -> Self:
+        """From mean and log variance of ``q`` at the queries, both ``(n, d)``.
+
+        Raises:
+            ValueError: if the shapes differ or are not matrices.
+        """
+        if mu.ndim != MATRIX or mu.shape != logvar.shape:
+            raise ValueError(
+                "mu and logvar must share a shape (n, d), got "
+                f"{tuple(mu.shape)} and {tuple(logvar.shape)}"
+            )
+        w = torch.exp(-logvar.detach().to("cpu", torch.float64)).div_(2)
+        return cls(w, w * mu.detach().to("cpu", torch.float64))
+
+    def terms(self, y: Tensor) -> Tensor:
+        """Per-event terms of the CLUB estimate for answers ``y``; see ``club_terms``."""
+        as_anchor, _ = self._roles(y)
+        return as_anchor
+
+    def influence(self, y: Tensor) -> Tensor:
+        """Per-event values whose mean is the estimate and whose spread gives its standard error.
+
+        ``a_k + b_k - V``: the event as anchor, ``a_k = mean_j h(k, j)`` with ``h`` as in
+        ``club_terms``, plus the event among the others' negatives, ``b_k = mean_i h(i, k)``, less
+        the estimate ``V``. The spread of ``a_k`` alone is no standard error: the estimate is a
+        sum over pairs, and leaving out an event removes a row and a column.
+
+        Args:
+            y: ``(n, d)``, embedded answers of the predicted events.
+
+        Returns:
+            ``(n,)`` float64, nats. Differences of two such arrays over the same events belong to
+            the difference of the estimates, correlation included.
+
+        Raises:
+            ValueError: if the shape is not that of the prediction.
+
+        Source:
+            Hoeffding (1948), projection of a statistic of degree two, on the pair sum of CLUB.
+        """
+        as_anchor, as_negative = self._roles(y)
+        return as_anchor + as_negative - as_anchor.mean()
+
+    def matching(self, y: Tensor) -> Tensor:
+        """``y`` in float64 on the CPU, or ``ValueError`` if it is not of the prediction's shape."""
+        if y.shape != self.w.shape:
+            raise ValueError(
+                f"answers must have the shape {tuple(self.w.shape)} of their prediction, "
+                f"got {tuple(y.shape)}"
+            )
+        return y.detach().to("cpu", torch.float64)
+
+    def _roles(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        y = self.matching(y)
+        yy = y.square()
+        own = _row_sums(self.w, yy) - 2 * _row_sums(self.w_mu, y)
+        as_anchor = self.w @ yy.mean(0) - 2 * (self.w_mu @ y.mean(0)) - own
+        as_negative = yy @ self.w.mean(0) - 2 * (y @ self.w_mu.mean(0)) - own.mean()
+        return as_anchor, as_negative
+
+
 def club_terms(y: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
     """Per-event terms of the CLUB estimate.
 
     ``a_i = mean_j h(i, j)`` with ``h(i, j) = Σ_d w_id [(y_jd - mu_id)² - (y_id - mu_id)²]`` and
     ``w = exp(-logvar) / 2``: how much better ``q`` explains an event's own answer than the
     answers of all events. O(n d): ``mean_j (y_j - mu)² = m2 - 2 mu m1 + mu²``.
-
-    Their spread alone is no standard error of their mean: every event also stands among the
-    others' negatives; see ``club_influence``.
 
     Args:
         y: ``(n, d)``, embedded answers.
@@ -111,7 +182,8 @@ def club_terms(y: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
 
     Returns:
         ``(n,)`` float64, nats, mean equal to the estimate; negative for an answer that fits
-        its own query worse than it fits an average one. Empty for ``n = 0``.
+        its own query worse than it fits an average one. Empty for ``n = 0``. For a standard
+        error take ``Prediction.influence``, not the spread of these.
 
     Raises:
         ValueError: if the shapes differ or are not matrices.
@@ -119,37 +191,7 @@ def club_terms(y: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
     Source:
         Cheng et al. (2020), "CLUB", the variational estimator, inner sum of one event.
     """
-    y, mu, w = _prepared(y, mu, logvar)
-    return _as_anchor(y, mu, w)
-
-
-def club_influence(y: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
-    """Per-event values whose mean is the estimate and whose spread gives its standard error.
-
-    ``a_k + b_k - V``: the event as anchor (``club_terms``), plus the event among the others'
-    negatives, ``b_k = mean_i h(i, k)``, less the estimate ``V``. Both roles count, because the
-    estimate is a sum over pairs and leaving out an event removes a row and a column.
-
-    Args:
-        y: ``(n, d)``, embedded answers.
-        mu: ``(n, d)``, mean of ``q`` at the queries of the same events.
-        logvar: ``(n, d)``, log variance of ``q`` there.
-
-    Returns:
-        ``(n,)`` float64, nats. Differences of two such arrays over the same events belong to
-        the difference of the estimates, correlation included.
-
-    Raises:
-        ValueError: if the shapes differ or are not matrices.
-
-    Source:
-        Hoeffding (1948), projection of a statistic of degree two, on the pair sum of CLUB.
-    """
-    y, mu, w = _prepared(y, mu, logvar)
-    as_anchor = _as_anchor(y, mu, w)
-    own = (w * y * (y - 2 * mu)).sum(1).mean()
-    as_negative = y.square() @ w.mean(0) - 2 * (y @ (w * mu).mean(0)) - own
-    return as_anchor + as_negative - as_anchor.mean()
+    return Prediction.of(mu, logvar).terms(y)
 
 
 def estimate_from_influence(influence: Tensor) -> MiEstimate:
@@ -159,7 +201,7 @@ def estimate_from_influence(influence: Tensor) -> MiEstimate:
     jackknife needs no second pass over the events.
 
     Args:
-        influence: ``(n,)`` from ``club_influence``, or a difference of two of them.
+        influence: ``(n,)`` from ``Prediction.influence``, or a difference of two of them.
 
     Returns:
         Estimate in nats. Its bias is ``-1/n`` of its value: the diagonal counts as zero.
@@ -179,7 +221,12 @@ def estimate_from_influence(influence: Tensor) -> MiEstimate:
 
 
 def mutual_information(y: Tensor, mu: Tensor, logvar: Tensor) -> MiEstimate:
-    """CLUB estimate of ``I(X; Y)`` with its standard error; arguments as ``club_terms``.
+    """CLUB estimate of ``I(X; Y)`` with its standard error.
+
+    Args:
+        y: ``(n, d)``, embedded answers.
+        mu: ``(n, d)``, mean of ``q`` at the queries of the same events.
+        logvar: ``(n, d)``, log variance of ``q`` there.
 
     Returns:
         Estimate in nats under this ``q`` alone: an upper bound only where ``q`` is exact, and
@@ -192,19 +239,9 @@ def mutual_information(y: Tensor, mu: Tensor, logvar: Tensor) -> MiEstimate:
     Source:
         Cheng et al. (2020), "CLUB"; standard error as ``estimate_from_influence``.
     """
-    return estimate_from_influence(club_influence(y, mu, logvar))
+    return estimate_from_influence(Prediction.of(mu, logvar).influence(y))
 
 
-def _prepared(y: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    if y.ndim != MATRIX or not y.shape == mu.shape == logvar.shape:
-        raise ValueError(
-            "y, mu and logvar must share a shape (n, d), got "
-            f"{tuple(y.shape)}, {tuple(mu.shape)} and {tuple(logvar.shape)}"
-        )
-    y, mu, logvar = (t.detach().to("cpu", torch.float64) for t in (y, mu, logvar))
-    return y, mu, torch.exp(-logvar) / 2
-
-
-def _as_anchor(y: Tensor, mu: Tensor, w: Tensor) -> Tensor:
-    m1, m2 = y.mean(0), y.square().mean(0)
-    return (w * (m2 - 2 * mu * m1 - y * (y - 2 * mu))).sum(1)
+def _row_sums(a: Tensor, b: Tensor) -> Tensor:
+    # Matrix products of one row each: no (n, d) product is written to memory.
+    return (a.unsqueeze(1) @ b.unsqueeze(2)).flatten()

@@ -1,23 +1,30 @@
 """Effective mutual information and its difference between reference and window."""
 
 import math
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from monitor.stats.club import (
-    MiEstimate,
-    club_influence,
-    club_terms,
-    estimate_from_influence,
-)
+from monitor.stats.club import MiEstimate, Prediction, estimate_from_influence
 
 
-def emi(response: Tensor, target: Tensor, mu: Tensor, logvar: Tensor) -> MiEstimate:
-    """Effective mutual information ``I(X; response) - I(X; target)``.
+@dataclass(frozen=True, slots=True)
+class PairedInformation:
+    """Informations of one set of events that have a response and a target."""
+
+    response: MiEstimate
+    target: MiEstimate
+    emi: MiEstimate
+
+
+def paired_information(
+    response: Tensor, target: Tensor, mu: Tensor, logvar: Tensor
+) -> PairedInformation:
+    """``I(X; response)``, ``I(X; target)`` and their difference, EMI, in one pass.
 
     Response and target of one event share a query and often most of their words, so the two
-    informations are strongly correlated: the standard error is that of the paired difference,
-    far below the root of the summed squares.
+    informations are strongly correlated: the standard error of EMI is that of the paired
+    difference, far below the root of the summed squares.
 
     Args:
         response: ``(n, d)``, embedded responses.
@@ -26,8 +33,8 @@ def emi(response: Tensor, target: Tensor, mu: Tensor, logvar: Tensor) -> MiEstim
         logvar: ``(n, d)``, log variance of ``q`` there.
 
     Returns:
-        Estimate in nats; lower is worse. Zero with standard error zero where each response is
-        its target.
+        Estimates in nats; EMI is lower when answers are worse, and zero with standard error zero
+        where each response is its target.
 
     Raises:
         TooFewSamplesError: below two events.
@@ -35,17 +42,44 @@ def emi(response: Tensor, target: Tensor, mu: Tensor, logvar: Tensor) -> MiEstim
 
     Source:
         Oh et al. (2025), "Understanding Multimodal LLMs Under Distribution Shifts", definition
-        of EMI; standard error as ``estimate_from_influence``.
+        of EMI; standard errors as ``estimate_from_influence``.
     """
-    response_influence = club_influence(response, mu, logvar)
-    return estimate_from_influence(response_influence - club_influence(target, mu, logvar))
+    prediction = Prediction.of(mu, logvar)
+    of_response, of_target = prediction.influence(response), prediction.influence(target)
+    return PairedInformation(
+        response=estimate_from_influence(of_response),
+        target=estimate_from_influence(of_target),
+        emi=estimate_from_influence(of_response - of_target),
+    )
+
+
+def emi(response: Tensor, target: Tensor, mu: Tensor, logvar: Tensor) -> MiEstimate:
+    """Effective mutual information ``I(X; response) - I(X; target)``.
+
+    Args:
+        response: ``(n, d)``; all four as for ``paired_information``.
+        target: ``(n, d)``.
+        mu: ``(n, d)``.
+        logvar: ``(n, d)``.
+
+    Returns:
+        Estimate in nats; lower is worse.
+
+    Raises:
+        TooFewSamplesError: below two events.
+        ValueError: if the shapes differ or are not matrices.
+
+    Source:
+        As ``paired_information``.
+    """
+    return paired_information(response, target, mu, logvar).emi
 
 
 def emi_terms(response: Tensor, target: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
     """Per-event terms of EMI, for attribution: ``a_i(response) - a_i(target)``.
 
     Args:
-        response: ``(n, d)``; all four as for ``emi``.
+        response: ``(n, d)``; all four as for ``paired_information``.
         target: ``(n, d)``.
         mu: ``(n, d)``.
         logvar: ``(n, d)``.
@@ -60,7 +94,8 @@ def emi_terms(response: Tensor, target: Tensor, mu: Tensor, logvar: Tensor) -> T
     Source:
         As ``club_terms``.
     """
-    return club_terms(response, mu, logvar) - club_terms(target, mu, logvar)
+    prediction = Prediction.of(mu, logvar)
+    return prediction.terms(response) - prediction.terms(target)
 
 
 def emid(emi_p: MiEstimate, emi_q: MiEstimate) -> MiEstimate:
@@ -77,4 +112,5 @@ def emid(emi_p: MiEstimate, emi_q: MiEstimate) -> MiEstimate:
     Source:
         Oh et al. (2025), definition of EMID.
     """
-    return MiEstimate(emi_p.value - emi_q.value, math.hypot(emi_p.stderr, emi_q.stderr), n=emi_q.n)
+    stderr = math.hypot(emi_p.stderr, emi_q.stderr)
+    return MiEstimate(emi_p.value - emi_q.value, stderr, n=emi_q.n)
