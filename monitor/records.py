@@ -175,7 +175,7 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class PendingImage:
-    """An image of a pending sample: embedded already (``z``), or to be (``payload``), or neither."""
+    """An image of a pending sample: embedded already (``z``), to be (``payload``), or neither."""
 
     content_hash: str
     payload: bytes | None
@@ -226,3 +226,41 @@ class WindowSummary:
     n_targets: int
     image_states: Mapping[str, int]
     measured_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceVersion:
+    """One immutable version of a reference; ``facts`` says how it was made."""
+
+    digest: str
+    name: str
+    created_at: datetime
+    encoder_digest: str
+    facts: Mapping[str, object]
+
+    @property
+    def identity(self) -> str:
+        """What measurements and people call it."""
+        return f"{self.name}@{self.digest[:12]}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceSample:
+    """One exchange of a reference, for people to look at; content goes as retention says."""
+
+    position: int
+    exchange_id: str
+    part: str
+    text: str | None = None
+    response: str | None = None
+    target: str | None = None
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """From when on a reference judges a stream; ``*`` is every stream without its own."""
+
+    stream: str
+    digest: str
+    activated_at: datetime

@@ -67,13 +67,12 @@ def claim_pending(
 
 def release_claims(session: Session) -> int:
     """Give back every claim; for a process that holds the database alone and has just started."""
-    released = session.scalars(
+    released = session.connection().execute(
         update(SampleRow)
         .where(SampleRow.encoder_digest.is_(None), SampleRow.claimed_until.is_not(None))
         .values(claimed_until=None)
-        .returning(SampleRow.id)
     )
-    return len(released.all())
+    return released.rowcount
 
 
 def record_embeddings(session: Session, encoder_digest: str, rows: Sequence[Vectors]) -> None:
@@ -147,13 +146,12 @@ def record_image_vectors(
 
 def forget_other_encoders(session: Session, encoder_digest: str) -> int:
     """Drop image vectors of other encoders, so that they are not taken for this one's."""
-    dropped = session.scalars(
+    dropped = session.connection().execute(
         update(ImageRow)
         .where(ImageRow.encoder_digest != encoder_digest)
         .values(encoder_digest=None, z=None)
-        .returning(ImageRow.content_hash)
     )
-    return len(dropped.all())
+    return dropped.rowcount
 
 
 def pending_count(session: Session) -> int:
