@@ -62,6 +62,10 @@ class RecordRejectedError(MonitorError):
         self.reason = reason
 
 
+class SourceError(MonitorError):
+    """A source cannot be read from the offset that was asked for."""
+
+
 class TooFewSamplesError(MonitorError):
     """An estimate was asked for with fewer samples than it exists for."""
 

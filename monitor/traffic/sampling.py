@@ -48,7 +48,10 @@ class Kept(Generic[Item]):
 
 @dataclass(frozen=True, slots=True)
 class PaneTally:
-    """How much of a batch fell into one pane, kept or not, and its span of event time."""
+    """How much of a batch fell into one pane, kept or not, and its span of event time.
+
+    ``seen`` leaves out what was offered again while it was kept; see ``PaneSampler.duplicates``.
+    """
 
     stream: str
     pane_start: datetime
@@ -100,6 +103,11 @@ class PaneSampler(Generic[Item]):
         value = int.from_bytes(state.digest(), "big") - _SHIFT
         return value < pane.bound and pane.take(value, exchange_id, item, self._per_pane)
 
+    @property
+    def duplicates(self) -> int:
+        """Offers of exchanges that were kept already; repeats of others are not recognised."""
+        return sum(pane.duplicates for pane in self._panes.values())
+
     def kept(self) -> list[Kept[Item]]:
         """What the batch would add to the samples, by pane and priority."""
         return [
@@ -111,7 +119,7 @@ class PaneSampler(Generic[Item]):
     def tallies(self) -> list[PaneTally]:
         """The counts of the batch, by pane."""
         return [
-            PaneTally(stream, start, pane.seen, pane.first, pane.last)
+            PaneTally(stream, start, pane.seen - pane.duplicates, pane.first, pane.last)
             for (stream, start), pane in sorted(self._panes.items(), key=lambda entry: entry[0])
         ]
 
@@ -140,11 +148,13 @@ class _Pane(Generic[Item]):
     last: datetime
     bound: int  # priorities from here on are not taken
     seen: int = 0
+    duplicates: int = 0
     heap: list[tuple[int, str, Item]] = field(default_factory=list)  # negated: the worst on top
     ids: set[str] = field(default_factory=set)
 
     def take(self, value: int, exchange_id: str, item: Item, per_pane: int) -> bool:
         if exchange_id in self.ids:
+            self.duplicates += 1
             return False
         self.ids.add(exchange_id)
         if len(self.heap) < per_pane:
