@@ -114,6 +114,11 @@ class FileSource:
             if pipe.id is not None and not pipe.is_at_end
         ]
 
+    def partitions(self) -> set[str]:
+        """Every log that the patterns match now, read or not."""
+        logs = self._by_partition(self._look({}))
+        return {*logs, *(pipe.id for pipe in self._pipes.values() if pipe.id is not None)}
+
     def read(self, partition: Partition, offset: int, max_lines: int, max_bytes: int) -> Batch:
         """The next lines from ``offset``; none if the file has been moved or cut since ``ready``.
 
