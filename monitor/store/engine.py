@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -130,6 +131,7 @@ def _open_postgresql(url: URL) -> Database:
         url.set(drivername="postgresql+psycopg"), hide_parameters=True, pool_pre_ping=True
     )
     event.listen(engine, "handle_error", _explain_failed_connect)
+    event.listen(engine, "handle_error", _drop_row_from_message)
     return Database(engine, path=None)
 
 
@@ -159,6 +161,14 @@ def _explain_failed_connect(context: ExceptionContext) -> None:
         raise StoreError(
             f"cannot open the database {_without_secrets(context.engine.url)}: {first_line}"
         )
+
+
+def _drop_row_from_message(context: ExceptionContext) -> None:
+    """Cut "Failing row contains (...)", which shows what strangers wrote to whoever reads logs."""
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    if isinstance(original, psycopg.Error) and wrapped is not None:
+        original.args = (original.diag.message_primary or type(original).__name__,)
+        wrapped.args = original.args
 
 
 def _without_secrets(url: URL) -> str:

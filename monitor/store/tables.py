@@ -22,7 +22,6 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeEngine
 
 NAMING = {
     "ix": "ix_%(column_0_label)s",
@@ -71,18 +70,21 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-class CleanText(TypeDecorator[str]):
-    """Text that a stranger may have written, made storable on its way in."""
+class CleanName(TypeDecorator[str]):
+    """A name that a stranger may have given, made storable on its way in."""
 
     impl = String
     cache_ok = True
 
-    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
-        length = self.impl_instance.length  # type: ignore[attr-defined]  # declared on String only
-        return dialect.type_descriptor(String(length) if length else Text())
-
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
         return None if value is None else storable(value)
+
+
+class CleanText(CleanName):
+    """The same of any length."""
+
+    impl = Text
+    cache_ok = True
 
 
 class Base(DeclarativeBase):
@@ -101,7 +103,7 @@ class StreamRow(Base):
     """
 
     __tablename__ = "streams"
-    name: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    name: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
     first_seen: Mapped[datetime]
     watermark: Mapped[datetime | None]
     forgotten_until: Mapped[datetime | None]
@@ -111,9 +113,9 @@ class PartitionWatermarkRow(Base):
     """Largest event time that one partition of a source has shown for one stream."""
 
     __tablename__ = "partition_watermarks"
-    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
-    partition: Mapped[str] = mapped_column(CleanText(ID_LENGTH), primary_key=True)
-    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    source: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
+    partition: Mapped[str] = mapped_column(CleanName(ID_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
     first: Mapped[datetime]
     last: Mapped[datetime]
 
@@ -122,8 +124,8 @@ class CursorRow(Base):
     """How far one partition of a source has been read; committed with what was read."""
 
     __tablename__ = "cursors"
-    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
-    partition: Mapped[str] = mapped_column(CleanText(ID_LENGTH), primary_key=True)
+    source: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
+    partition: Mapped[str] = mapped_column(CleanName(ID_LENGTH), primary_key=True)
     offset: Mapped[int] = mapped_column(BigInteger)
     at_end: Mapped[bool]
     updated_at: Mapped[datetime]
@@ -136,7 +138,7 @@ class PaneRow(Base):
     """
 
     __tablename__ = "panes"
-    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
     start: Mapped[datetime] = mapped_column(primary_key=True)
     seen: Mapped[int] = mapped_column(BigInteger)
     revision: Mapped[int] = mapped_column(BigInteger)
@@ -153,8 +155,8 @@ class SampleRow(Base):
 
     __tablename__ = "samples"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
-    exchange_id: Mapped[str] = mapped_column(CleanText(ID_LENGTH))
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
+    exchange_id: Mapped[str] = mapped_column(CleanName(ID_LENGTH))
     pane_start: Mapped[datetime]
     time: Mapped[datetime]
     priority: Mapped[int] = mapped_column(BigInteger)
@@ -219,8 +221,8 @@ class EarlyTargetRow(Base):
     """A target whose exchange is not (yet) among the samples."""
 
     __tablename__ = "early_targets"
-    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
-    exchange_id: Mapped[str] = mapped_column(CleanText(ID_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
+    exchange_id: Mapped[str] = mapped_column(CleanName(ID_LENGTH), primary_key=True)
     target: Mapped[str]
     stored_at: Mapped[datetime] = mapped_column(index=True)
 
@@ -229,7 +231,7 @@ class CounterRow(Base):
     """Exchanges by source, format and outcome since the database was made."""
 
     __tablename__ = "counters"
-    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    source: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
     format: Mapped[str] = mapped_column(String(40), primary_key=True)
     outcome: Mapped[str] = mapped_column(String(40), primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger)
@@ -240,8 +242,8 @@ class QuarantineRow(Base):
 
     __tablename__ = "quarantine"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    source: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
-    partition: Mapped[str] = mapped_column(CleanText(ID_LENGTH))
+    source: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
+    partition: Mapped[str] = mapped_column(CleanName(ID_LENGTH))
     reason: Mapped[str] = mapped_column(String(40))
     detail: Mapped[str]
     excerpt: Mapped[str]
@@ -260,11 +262,11 @@ class WindowRow(Base):
     """One measured window of one stream, and the pane revisions it was measured at."""
 
     __tablename__ = "windows"
-    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
     start: Mapped[datetime] = mapped_column(primary_key=True)
     end: Mapped[datetime] = mapped_column(primary_key=True)
     revision: Mapped[int] = mapped_column(BigInteger)
-    reference: Mapped[str] = mapped_column(CleanText(IDENTITY_LENGTH))
+    reference: Mapped[str] = mapped_column(CleanName(IDENTITY_LENGTH))
     seen: Mapped[int] = mapped_column(BigInteger)
     measured_at: Mapped[datetime]
     summary: Mapped[WindowFacts] = mapped_column(JSON)
@@ -275,12 +277,12 @@ class MeasurementRow(Base):
 
     __tablename__ = "measurements"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
-    slice_key: Mapped[str] = mapped_column(CleanText(SLICE_LENGTH))
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
+    slice_key: Mapped[str] = mapped_column(CleanName(SLICE_LENGTH))
     signal: Mapped[str] = mapped_column(String(40))
     window_start: Mapped[datetime]
     window_end: Mapped[datetime]
-    reference: Mapped[str] = mapped_column(CleanText(IDENTITY_LENGTH))
+    reference: Mapped[str] = mapped_column(CleanName(IDENTITY_LENGTH))
     n: Mapped[int]
     verdict: Mapped[str] = mapped_column(String(20))
     value: Mapped[float | None] = mapped_column(Float(53))
@@ -302,7 +304,7 @@ class ReferenceRow(Base):
 
     __tablename__ = "references"
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
-    name: Mapped[str] = mapped_column(CleanText(NAME_LENGTH))
+    name: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
     created_at: Mapped[datetime]
     encoder_digest: Mapped[str] = mapped_column(String(64))
     facts: Mapped[dict[str, object]] = mapped_column(JSON)
@@ -329,7 +331,7 @@ class ReferenceSampleRow(Base):
         String(64), ForeignKey("references.digest", ondelete="CASCADE"), primary_key=True
     )
     position: Mapped[int] = mapped_column(primary_key=True)
-    exchange_id: Mapped[str] = mapped_column(CleanText(ID_LENGTH))
+    exchange_id: Mapped[str] = mapped_column(CleanName(ID_LENGTH))
     part: Mapped[str] = mapped_column(String(12))
     text: Mapped[str | None]
     response: Mapped[str | None]
@@ -342,7 +344,7 @@ class ActivationRow(Base):
 
     __tablename__ = "activations"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
-    stream: Mapped[str] = mapped_column(CleanText(NAME_LENGTH), index=True)
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), index=True)
     digest: Mapped[str] = mapped_column(
         String(64), ForeignKey("references.digest", ondelete="CASCADE")
     )
