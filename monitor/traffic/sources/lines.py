@@ -11,8 +11,6 @@ from monitor.records import Rejection
 from monitor.traffic.formats.wire import EXCERPT_CHARS, Reason, excerpt
 
 CHUNK_BYTES = 2**18  # stays in a core's cache between reading and splitting
-    2**18
-)  # fits a core's cache, so that splitting finds the bytes where reading left them
 BOM = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
 _GZIP = zlib.MAX_WBITS | 16
