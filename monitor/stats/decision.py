@@ -203,5 +203,5 @@ def decide(value: float, draws: Floats, *, direction: Direction, alpha: float, n
 
 def judge(value: float, null_mean: float, threshold: float, p: float) -> Decision:
     """Assemble a decision from a threshold on the alarming side of the null mean."""
-    ratio = excess_ratio(value, null_mean, threshold)
-    return Decision(null_mean, threshold, ratio, p, is_drifting=ratio > 1)
+    ratio = float(excess_ratio(value, null_mean, threshold))
+    return Decision(null_mean, float(threshold), ratio, p, is_drifting=ratio > 1)

@@ -1,0 +1,145 @@
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitor.stats import Null, null_sizes, pseudo_windows
+
+SIZES = np.array([25, 50, 100])
+POOL = 400
+
+
+def null(
+    mean: tuple[float, float] = (0.1, 2.0),
+    spread: tuple[float, float] = (1.0, 0.0),
+    *,
+    sizes: npt.NDArray[np.int64] = SIZES,
+) -> Null:
+    """Null that follows its laws exactly: mean ``a + b/n``, variance ``c/n + d/n²``, m = 200."""
+    shape = np.linspace(-1, 1, 200)
+    shape /= shape.std(ddof=1)
+    linear, quadratic = spread
+    variance = linear * (1 / sizes - 1 / POOL) + quadratic * (1 / sizes**2 - 1 / POOL**2)
+    draws = mean[0] + mean[1] / sizes[:, None] + np.sqrt(variance)[:, None] * shape
+    return Null.of(sizes, draws, pool=POOL, whole=mean[0] + mean[1] / POOL)
+
+
+def moments(null: Null, n: int) -> tuple[float, float]:
+    draws = null.at(n)
+    assert draws is not None
+    return float(draws.mean()), float(draws.var(ddof=1))
+
+
+@given(pool=st.integers(0, 100_000), smallest=st.integers(1, 400))
+def test_sizes_ascend_by_at_most_a_factor_of_two_to_a_quarter_of_the_pool(
+    pool: int, smallest: int
+) -> None:
+    sizes = null_sizes(pool, smallest).tolist()
+    assert all(a < b <= 2 * a + 1 for a, b in itertools.pairwise(sizes))
+    assert sizes[:1] + sizes[-1:] == ([smallest, pool // 4] if pool // 4 >= smallest else [])
+
+
+def test_a_pool_too_small_for_the_smallest_window_has_no_sizes() -> None:
+    assert null_sizes(119, 30).size == 0
+
+
+def test_pseudo_windows_repeat_no_event() -> None:
+    windows = pseudo_windows(50, 20, 30, np.random.default_rng(1))
+    assert [len(set(w)) for w in windows.tolist()] == [20] * 30
+
+
+def test_pseudo_windows_reach_every_event_of_the_pool() -> None:
+    windows = pseudo_windows(50, 20, 60, np.random.default_rng(1))
+    assert np.unique(windows).tolist() == list(range(50))
+
+
+def test_pseudo_windows_come_from_their_generator_alone() -> None:
+    first, again = (pseudo_windows(50, 20, 3, np.random.default_rng(7)) for _ in range(2))
+    assert first.tolist() == again.tolist()
+
+
+@pytest.mark.parametrize("n", [0, 51])
+def test_windows_that_the_pool_cannot_fill_are_refused(n: int) -> None:
+    with pytest.raises(ValueError, match="cannot draw"):
+        pseudo_windows(50, n, 3, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize("n", [0, 1, 24])
+def test_below_the_smallest_size_there_is_no_null(n: int) -> None:
+    assert null().at(n) is None
+
+
+@pytest.mark.parametrize("n", [25, 37, 50, 71, 100, 150, 400, 1200])
+def test_the_mean_follows_its_law_at_every_n(n: int) -> None:
+    assert moments(null(), n)[0] == pytest.approx(0.1 + 2 / n, rel=1e-9)
+
+
+@pytest.mark.parametrize("spread", [(1.0, 0.0), (0.0, 30.0), (0.5, 20.0)])
+@pytest.mark.parametrize("n", [25, 50, 100, 150, 400, 1200])
+def test_the_variance_is_that_of_a_window_plus_that_of_the_pool(
+    n: int, spread: tuple[float, float]
+) -> None:
+    def law(size: int) -> float:
+        return spread[0] / size + spread[1] / size**2
+
+    assert moments(null(spread=spread), n)[1] == pytest.approx(law(n) + law(POOL), rel=1e-6)
+
+
+@pytest.mark.parametrize("spread", [(1.0, 0.0), (0.0, 30.0)])
+@pytest.mark.parametrize("n", [26, 35, 49, 51, 70, 99])
+def test_between_sizes_the_null_is_no_narrower_than_its_law(
+    n: int, spread: tuple[float, float]
+) -> None:
+    linear, quadratic = spread
+    law = linear * (1 / n + 1 / POOL) + quadratic * (1 / n**2 + 1 / POOL**2)
+    assert moments(null(spread=spread), n)[1] >= law
+
+
+def test_the_null_has_no_jump_at_the_largest_size() -> None:
+    at_last, after = null().at(100), null().at(101)
+    assert after == pytest.approx(at_last, abs=2e-3)
+
+
+def test_draws_stay_in_order_at_every_n() -> None:
+    random = np.random.default_rng(3).gamma(2, size=(3, 200)) / SIZES[:, None]
+    measured = Null.of(SIZES, random, pool=POOL, whole=0.01)
+    ascending = [bool((np.diff(np.asarray(measured.at(n))) >= 0).all()) for n in (25, 60, 100, 999)]
+    assert ascending == [True] * 4
+
+
+def test_one_size_is_enough_and_keeps_to_the_cautious_law() -> None:
+    single = null(sizes=np.array([100]))
+    assert moments(single, 200)[1] == pytest.approx(1 / 200 + 1 / POOL, rel=1e-9)
+
+
+def test_a_degenerate_null_stays_degenerate_at_every_n() -> None:
+    still = Null.of(SIZES, np.full((3, 200), 0.25), pool=POOL, whole=0.25)
+    values = [set(np.asarray(still.at(n)).tolist()) for n in (25, 60, 100, 1000)]
+    assert values == [{0.25}] * 4
+
+
+def test_a_null_survives_being_stored_as_arrays() -> None:
+    one = null()
+    again = Null.of(one.sizes, one.draws, pool=one.pool, whole=one.whole)
+    assert np.array_equal(np.asarray(again.at(70)), np.asarray(one.at(70)))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "draws", "pool"),
+    [
+        ([25, 50], np.zeros((3, 9)), 400),
+        ([25, 50], np.zeros((2, 1)), 400),
+        ([50, 25], np.zeros((2, 9)), 400),
+        ([25, 400], np.zeros((2, 9)), 400),
+        ([], np.zeros((0, 9)), 400),
+        ([25, 50], np.full((2, 9), np.nan), 400),
+    ],
+)
+def test_draws_that_make_no_null_are_refused(
+    sizes: list[int], draws: npt.NDArray[np.float64], pool: int
+) -> None:
+    with pytest.raises(ValueError, match=r"draws|sizes"):
+        Null.of(np.array(sizes, dtype=np.int64), draws, pool=pool, whole=0.0)
