@@ -136,7 +136,7 @@ def reference_build(
     from monitor.commands.reference import build_reference
 
     build_reference(
-        _settings(config), files, format_name, name=name, stream=stream, activate=activate
+        _settings(config), files, format_name, name=name, stream=stream, activate_it=activate
     )
 
 

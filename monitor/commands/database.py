@@ -3,7 +3,7 @@
 from monitor.commands.terminal import put, say
 from monitor.settings import Settings
 from monitor.store.engine import open_database
-from monitor.store.migrations import current_revision, needed_revision, upgrade
+from monitor.store.migrations import current_revision, expected_revision, upgrade
 
 
 def upgrade_database(settings: Settings) -> None:
@@ -22,4 +22,4 @@ def print_revision(settings: Settings) -> None:
     """Print the revision of the database and the one that is needed."""
     with open_database(settings.database.url) as database:
         put(f"current {current_revision(database) or 'none'}")
-        put(f"needed {needed_revision()}")
+        put(f"needed {expected_revision()}")

@@ -7,7 +7,14 @@ from contextlib import contextmanager
 from time import monotonic
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -51,12 +58,12 @@ def progress() -> Iterator[Report]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=Console(stderr=True)) as bars:
-        tasks: dict[str, int] = {}
+        tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(stage, total=total)  # type: ignore[assignment] # TaskID is an int
-            bars.update(tasks[stage], completed=done, total=total)  # type: ignore[arg-type] # as above
+                tasks[stage] = bars.add_task(stage, total=None)
+            bars.update(tasks[stage], completed=done, total=total or None)
 
         yield report
 
@@ -68,7 +75,7 @@ def _plain_progress() -> Report:
         is_due = monotonic() - last.get(stage, -PLAIN_INTERVAL_SECONDS) >= PLAIN_INTERVAL_SECONDS
         if is_due or (done == total and total > 0):
             last[stage] = monotonic()
-            say(f"{stage}: {done} of {total}")
+            say(f"{stage}: {done} of {total}" if total else f"{stage}: {done}")
 
     return report
 

@@ -9,12 +9,13 @@ from monitor.records import PendingSample
 from monitor.service.embedding import Embedder, ImageVector, average_images
 from monitor.service.telemetry import Telemetry
 from monitor.store.engine import Database
-from monitor.store.samples import claim_pending, record_embeddings, record_image_vectors
+from monitor.store.pending import claim_pending, record_embeddings, record_image_vectors
 from monitor.store.streams import watermarks
 
 log = structlog.get_logger()
 BATCH = 64
 LEASE = timedelta(minutes=5)
+INSTANT = timedelta(microseconds=1)
 
 
 class EmbedJob:
@@ -25,12 +26,14 @@ class EmbedJob:
         *,
         database: Database,
         clock: Callable[[], datetime],
+        pane: timedelta,
         embedder: Embedder,
         telemetry: Telemetry,
         should_stop: Callable[[], bool],
     ) -> None:
         self._database = database
         self._clock = clock
+        self._pane = pane
         self._embedder = embedder
         self._telemetry = telemetry
         self._should_stop = should_stop
@@ -42,12 +45,10 @@ class EmbedJob:
 
     def _embed_batch(self) -> bool:
         with self._database.begin() as session:
+            # A pane that is still open may drop what it holds now for a smaller priority.
+            closed = {s: mark - self._pane + INSTANT for s, mark in watermarks(session).items()}
             pending = claim_pending(
-                session,
-                limit=BATCH,
-                now=self._clock(),
-                lease=LEASE,
-                closed_only=watermarks(session),
+                session, limit=BATCH, now=self._clock(), lease=LEASE, closed_only=closed
             )
         if not pending:
             return False

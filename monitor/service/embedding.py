@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from monitor.encoders.images import (
 )
 from monitor.errors import ImageRejectedError
 from monitor.records import ImageState, LoggedImage, StoredImage
+from monitor.reference.artefact import Embedded
 
 THUMBNAIL_SIDE = 256
 
@@ -92,15 +94,53 @@ def average_images(vectors: Iterable[bytes | None]) -> bytes | None:
     if not known:
         return None
     mean = np.mean(known, axis=0)
-    return (mean / np.linalg.norm(mean)).astype("<f2").tobytes()
+    return _as_bytes(mean / np.linalg.norm(mean))
 
 
-def stack(vectors: Sequence[bytes], dim: int) -> npt.NDArray[np.float32]:
-    """``(n, dim)`` unit rows; the rounding of float16 is normalised away."""
-    rows = np.frombuffer(b"".join(vectors), dtype="<f2").reshape(len(vectors), dim)
-    wide = rows.astype(np.float32)
-    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+class Vectors(Protocol):
+    """The stored vectors of one exchange."""
+
+    @property
+    def exchange_id(self) -> str: ...
+    @property
+    def z_v(self) -> bytes | None: ...
+    @property
+    def z_t(self) -> bytes | None: ...
+    @property
+    def z_y(self) -> bytes | None: ...
+    @property
+    def z_target(self) -> bytes | None: ...
 
 
-def _as_bytes(z: npt.NDArray[np.float32]) -> bytes:
-    return z.astype("<f2").tobytes()
+def columns(
+    rows: Sequence[Vectors],
+    dim: int,
+    *,
+    novelty_v: npt.NDArray[np.float64] | None = None,
+    novelty_t: npt.NDArray[np.float64] | None = None,
+) -> Embedded:
+    """The vectors of exchanges as matrices; each row must have its text and its response."""
+    return Embedded(
+        ids=tuple(row.exchange_id for row in rows),
+        z_t=_stack([row.z_t for row in rows], dim),
+        z_y=_stack([row.z_y for row in rows], dim),
+        z_v=_stack([row.z_v for row in rows], dim),
+        has_image=np.array([row.z_v is not None for row in rows], dtype=np.bool_),
+        z_target=_stack([row.z_target for row in rows], dim),
+        has_target=np.array([row.z_target is not None for row in rows], dtype=np.bool_),
+        novelty_v=novelty_v,
+        novelty_t=novelty_t,
+    )
+
+
+def _stack(vectors: Sequence[bytes | None], dim: int) -> npt.NDArray[np.float32]:
+    """``(n, dim)`` unit rows of those that are there; float16's rounding is normalised away."""
+    known = b"".join(z for z in vectors if z is not None)
+    rows = np.frombuffer(known, dtype="<f2").reshape(-1, dim).astype(np.float32)
+    unit: npt.NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return unit
+
+
+def _as_bytes(z: npt.NDArray[np.floating]) -> bytes:
+    half: npt.NDArray[np.float16] = z.astype("<f2")
+    return half.tobytes()

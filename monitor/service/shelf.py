@@ -1,13 +1,22 @@
 """The references in use, loaded once and kept in memory."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from monitor.errors import ReferenceMismatchError
-from monitor.reference.artefact import Reference
+from monitor.reference.artefact import Neighbourhood, Reference
+from monitor.reference.signals import single_threaded
 from monitor.store.engine import Database
 from monitor.store.references import find_reference, load_arrays
 
 KEPT = 8  # a reference of 5,000 exchanges takes some 60 MB
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedReference:
+    """A reference ready for measuring, with the neighbour indexes of its density part."""
+
+    reference: Reference
+    neighbourhood: Neighbourhood
 
 
 class ReferenceShelf:
@@ -15,11 +24,11 @@ class ReferenceShelf:
 
     def __init__(self, *, database: Database, data_dir: Path, encoder_digest: str) -> None:
         self._database = database
-        self._data_dir = data_dir
+        self._folder = data_dir / "references"
         self._encoder_digest = encoder_digest
-        self._loaded: dict[str, Reference] = {}
+        self._loaded: dict[str, LoadedReference] = {}
 
-    def get(self, digest: str) -> Reference:
+    def get(self, digest: str) -> LoadedReference:
         """The reference of this digest.
 
         Raises:
@@ -32,21 +41,12 @@ class ReferenceShelf:
             self._loaded[digest] = self._load(digest)
         return self._loaded[digest]
 
-    def _load(self, digest: str) -> Reference:
+    def _load(self, digest: str) -> LoadedReference:
         with self._database.read() as session:
             version = find_reference(session, digest)
-            require_encoders(version.encoder_digest, self._encoder_digest, version.identity)
             arrays = load_arrays(session, digest)
-        return Reference.load(version, arrays, self._data_dir / "references" / digest)
-
-
-def require_encoders(built_with: str, running: str, identity: str) -> None:
-    """Refuse a reference whose vectors came from other encoders."""
-    if built_with != running:
-        raise ReferenceMismatchError(
-            what=f"the encoder digest of reference {identity}",
-            expected=running,
-            got=built_with,
-            remedy="set the encoders it was built with, or build it again with "
-            "`mllm-monitor reference build`",
-        )
+        facts = {**version.facts, "digest": version.digest}
+        with single_threaded():
+            reference = Reference.from_arrays(version.name, version.encoder_digest, arrays, facts)
+        reference.require_encoder(self._encoder_digest)
+        return LoadedReference(reference, reference.open_neighbourhood(self._folder))

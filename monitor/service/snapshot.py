@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from monitor.records import Measurement, ReferenceVersion, WindowSummary
 from monitor.store.counters import all_counts
 from monitor.store.engine import Database
+from monitor.store.pending import pending_count
 from monitor.store.references import active_references, list_references
-from monitor.store.samples import pending_count
 from monitor.store.streams import watermarks
 from monitor.store.windows import latest_windows, measurements_of
 

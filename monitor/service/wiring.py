@@ -16,7 +16,8 @@ from monitor.service.embed_job import EmbedJob
 from monitor.service.embedding import Embedder, ImageFiles
 from monitor.service.ingest_job import Feed, IngestJob
 from monitor.service.intake import Intake, SamplingRules
-from monitor.service.measure_job import MeasureJob, MeasureRules
+from monitor.service.measure import MeasureRules
+from monitor.service.measure_job import MeasureJob
 from monitor.service.retain_job import RetainJob, RetentionRules
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.snapshot import Publisher
@@ -161,7 +162,8 @@ def make_jobs(
         ),
         embed=EmbedJob(
             database=around.database,
-            clock=around.clock,
+            clock=utc_now,  # of leases, which are not event time
+            pane=windows.pane,
             embedder=embedder,
             telemetry=around.telemetry,
             should_stop=around.stop.is_set,

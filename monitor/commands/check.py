@@ -1,0 +1,146 @@
+"""``check``: every configured part is reached, and what is wrong is said."""
+
+import glob
+import os
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from urllib.parse import urlsplit, urlunsplit
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from monitor.commands.terminal import put, put_json, say
+from monitor.errors import MonitorError
+from monitor.service.shelf import ReferenceShelf
+from monitor.service.wiring import load_encoders
+from monitor.settings import Settings
+from monitor.store.engine import open_database
+from monitor.store.migrations import current_revision, require_current
+from monitor.store.references import active_references, list_references
+from monitor.web.ingest import read_tokens
+
+Finding = tuple[bool, str]  # fine or not, and what
+
+
+def check_settings(settings: Settings, *, as_json: bool) -> int:
+    """Print what was found; 0 where everything is in order, else 2."""
+    if as_json:
+        put_json(_without_password(settings))
+    parts: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
+        _data_dir,
+        _database,
+        _sources,
+        _images,
+        _http,
+        _sampling,
+    )
+    findings = [finding for part in parts for finding in _guarded(part, settings)]
+    for is_fine, text in findings:
+        tell = say if as_json else put
+        tell(f"{'ok     ' if is_fine else 'PROBLEM'} {text}")
+    return 0 if all(is_fine for is_fine, _ in findings) else 2
+
+
+def _guarded(part: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found.extend(part(settings))
+    except MonitorError as exc:
+        found.append((False, str(exc)))
+    except SQLAlchemyError as exc:
+        found.append((False, f"database: {str(exc.__cause__ or exc).splitlines()[0]}"))
+    return found
+
+
+def _data_dir(settings: Settings) -> Iterator[Finding]:
+    folder = settings.data_dir
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not os.access(existing, os.W_OK):
+        yield False, f"data_dir {folder}: {existing} is not writable by this user"
+    else:
+        yield True, f"data_dir {folder}" + ("" if folder.exists() else " (will be made)")
+
+
+def _database(settings: Settings) -> Iterator[Finding]:
+    with open_database(settings.database.url) as database:
+        if database.path is not None and not database.path.exists():
+            yield True, f"database {database.url_for_people} (will be made)"
+            return
+        revision = current_revision(database)
+        if not database.is_embedded:
+            require_current(database)
+        yield True, f"database {database.url_for_people}, revision {revision}"
+        if revision is None:
+            return
+        with database.read() as session:
+            active = active_references(session)
+            versions = {v.digest: v for v in list_references(session)}
+        if not active:
+            yield (
+                True,
+                "no reference is active yet: `mllm-monitor reference build FILE` makes one from "
+                "traffic known to be good",
+            )
+        encoders = load_encoders(settings)
+        shelf = ReferenceShelf(
+            database=database, data_dir=settings.data_dir, encoder_digest=encoders.digest
+        )
+        for stream, digest in sorted(active.items()):
+            shelf.get(digest)
+            version = versions[digest]
+            scope = "every other stream" if stream == "*" else f"stream {stream}"
+            yield True, f"reference {version.identity} for {scope}"
+
+
+def _sources(settings: Settings) -> Iterator[Finding]:
+    if not settings.sources:
+        yield True, "no source is configured: traffic comes only over HTTP"
+    for source in settings.sources:
+        paths = glob.glob(source.path)  # noqa: PTH207 - the pattern may be absolute
+        unreadable = [path for path in paths if not os.access(path, os.R_OK)]
+        if unreadable:
+            yield False, f"source {source.path}: {unreadable[0]} is not readable by this user"
+        elif not paths:
+            yield False, f"source {source.path}: no file matches"
+        else:
+            yield True, f"source {source.path}: {len(paths)} files now"
+
+
+def _images(settings: Settings) -> Iterator[Finding]:
+    root = settings.images.root
+    if root is None:
+        yield True, "images: no root, so image paths in the logs are not followed"
+    elif not root.is_dir():
+        yield False, f"images.root {root} is not a folder"
+    else:
+        yield True, f"images.root {root}"
+
+
+def _http(settings: Settings) -> Iterator[Finding]:
+    tokens = read_tokens(settings.http.tokens_file)
+    guarded = f"{len(tokens)} tokens" if tokens else "no token"
+    yield True, f"http {settings.http.listen}, {guarded} needed to post"
+
+
+def _sampling(settings: Settings) -> Iterator[Finding]:
+    windows, per_pane = settings.windows, settings.sampling.per_pane
+    most = per_pane * int(windows.length / windows.pane)
+    wanted = 10 * most
+    has = settings.reference.max_samples
+    text = f"a window holds at most {most} samples"
+    if has < wanted:
+        text += (
+            f"; thresholds are best with a reference of ten times the usual window, {wanted}, and "
+            f"reference.max_samples is {has}"
+        )
+    yield True, text
+    if windows.lateness < timedelta(minutes=1):
+        yield True, "windows.lateness is under a minute: exchanges that are logged late are dropped"
+
+
+def _without_password(settings: Settings) -> object:
+    shown = settings.model_dump(mode="json")
+    url = urlsplit(settings.database.url)
+    if url.password:
+        place = url.netloc.rpartition("@")[2]
+        shown["database"]["url"] = urlunsplit(url._replace(netloc=f"{url.username}:***@{place}"))
+    return shown

@@ -1,0 +1,218 @@
+"""``reference``: building, listing, showing, activating and deleting references."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from monitor.commands.replay import require_format
+from monitor.commands.terminal import progress, put, put_json, put_table, say, simple_table
+from monitor.errors import ReferenceTooSmallError
+from monitor.records import ReferenceVersion
+from monitor.service.embedding import Embedder
+from monitor.service.ingest_job import Feed
+from monitor.service.reference_build import (
+    Embedding,
+    LogReader,
+    Selection,
+    build_from_rows,
+    select,
+)
+from monitor.service.shelf import ReferenceShelf
+from monitor.service.wiring import (
+    image_files,
+    image_limits,
+    load_encoders,
+    opened_database,
+    utc_now,
+)
+from monitor.settings import Settings
+from monitor.store.engine import Database
+from monitor.store.references import (
+    activate,
+    active_references,
+    delete_reference,
+    find_reference,
+    list_references,
+    save_reference,
+)
+from monitor.traffic.sources.jsonl import FileSource
+
+EVERY_STREAM = "*"
+
+
+def build_reference(
+    settings: Settings,
+    files: Sequence[str],
+    format_name: str,
+    *,
+    name: str,
+    stream: str | None,
+    activate_it: bool | None,
+) -> None:
+    """Build a reference from logs and store it; activate it if asked, or if none is active."""
+    require_format(format_name)
+    encoders = load_encoders(settings)
+    with opened_database(settings) as database, _readable(files) as paths, progress() as report:
+        reader = LogReader(lambda: _feed(settings, paths, format_name), stream, utc_now)
+        selection = select(
+            reader,
+            seed=settings.reference.seed,
+            at_most=settings.reference.max_samples,
+            report=report,
+        )
+        _require_exchanges(selection, stream)
+        keeps = bool(settings.privacy.content_retention)
+        embedder = Embedder(encoders, image_limits(settings), with_thumbnails=keeps)
+        rows = Embedding(embedder, image_files(settings)).rows(reader, selection, report)
+        version, arrays, samples = build_from_rows(
+            rows,
+            settings=settings,
+            name=name,
+            encoders=encoders,
+            now=utc_now(),
+            report=report,
+        )
+        with database.begin() as session:
+            save_reference(session, version, arrays, samples if keeps else ())
+            scope = stream or EVERY_STREAM
+            is_first = scope not in active_references(session)
+            if activate_it or (activate_it is None and is_first):
+                activate(session, version.digest, scope, utc_now())
+    _say_what_was_built(version, selection)
+    put(version.identity)
+
+
+def list_all_references(settings: Settings, *, as_json: bool) -> None:
+    """List all references, newest first."""
+    with opened_database(settings) as database, database.read() as session:
+        versions = list_references(session)[::-1]
+        active = active_references(session)
+    if as_json:
+        for version in versions:
+            put_json(_as_json(version, active))
+        return
+    rows = [
+        (
+            version.identity,
+            f"{version.created_at:%Y-%m-%d %H:%M}",
+            str(version.facts.get("exchanges", "")),
+            ", ".join(_judged_by(version, active)) or "-",
+        )
+        for version in versions
+    ]
+    put_table(simple_table(("reference", "created (UTC)", "exchanges", "active for"), rows))
+
+
+def show_reference(settings: Settings, name: str, *, as_json: bool) -> None:
+    """Show what one reference is made of."""
+    with opened_database(settings) as database, database.read() as session:
+        version = find_reference(session, name)
+        active = active_references(session)
+    shown = _as_json(version, active)
+    if as_json:
+        put_json(shown)
+        return
+    put_table(simple_table(("fact", "value"), [(k, _plain(v)) for k, v in _flat(shown)]))
+
+
+def activate_reference(settings: Settings, name: str, stream: str) -> None:
+    """Judge a stream by this reference from now on."""
+    encoders = load_encoders(settings)
+    with opened_database(settings) as database:
+        with database.read() as session:
+            version = find_reference(session, name)
+        _require_loadable(settings, database, version, encoders.digest)
+        with database.begin() as session:
+            activate(session, version.digest, stream, utc_now())
+    scope = "every stream without its own" if stream == EVERY_STREAM else stream
+    say(f"{version.identity} is active for {scope}; windows not yet measured are judged by it")
+
+
+def delete_one_reference(settings: Settings, name: str) -> None:
+    """Delete a reference that is not active, and its index files."""
+    with opened_database(settings) as database, database.begin() as session:
+        version = find_reference(session, name)
+        delete_reference(session, version.digest)
+    shutil.rmtree(settings.data_dir / "references" / version.digest, ignore_errors=True)
+    say(f"{version.identity} is deleted")
+
+
+def _feed(settings: Settings, paths: Sequence[str], format_name: str) -> Feed:
+    source = FileSource("reference", paths, follow=False)
+    return Feed(source, format_name, settings.slices.top_level_keys)
+
+
+@contextmanager
+def _readable(files: Sequence[str]) -> Iterator[list[str]]:
+    """The files, read twice: standard input is written to a file first."""
+    if "-" not in files:
+        yield list(files)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Path(folder) / "standard-input"
+        with spool.open("wb") as out:
+            shutil.copyfileobj(sys.stdin.buffer, out)
+        yield [str(spool) if file == "-" else file for file in files]
+
+
+def _require_exchanges(selection: Selection, stream: str | None) -> None:
+    if selection.chosen:
+        return
+    refused = ", ".join(f"{n} {reason}" for reason, n in selection.rejected.most_common(5))
+    wanted = f" of stream {stream!r}" if stream else ""
+    raise ReferenceTooSmallError(
+        f"the files hold no exchange{wanted}; refused: {refused or 'nothing'}"
+    )
+
+
+def _require_loadable(
+    settings: Settings, database: Database, version: ReferenceVersion, encoder_digest: str
+) -> None:
+    shelf = ReferenceShelf(
+        database=database, data_dir=settings.data_dir, encoder_digest=encoder_digest
+    )
+    shelf.get(version.digest)
+
+
+def _say_what_was_built(version: ReferenceVersion, selection: Selection) -> None:
+    refused = sum(selection.rejected.values())
+    say(f"{len(selection.chosen)} of {selection.read} exchanges taken, {refused} records refused")
+    for reason, n in selection.rejected.most_common():
+        say(f"  {n} {reason}")
+    notes = version.facts.get("notes")
+    for note in notes if isinstance(notes, list) else []:
+        say(f"note: {note}")
+
+
+def _judged_by(version: ReferenceVersion, active: dict[str, str]) -> list[str]:
+    return sorted(stream for stream, digest in active.items() if digest == version.digest)
+
+
+def _as_json(version: ReferenceVersion, active: dict[str, str]) -> dict[str, object]:
+    return {
+        "reference": version.identity,
+        "digest": version.digest,
+        "created_at": version.created_at.isoformat(),
+        "encoder_digest": version.encoder_digest,
+        "active_for": _judged_by(version, active),
+        **version.facts,
+    }
+
+
+def _flat(value: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", inner
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.5g}"
+    if isinstance(value, list):
+        return ", ".join(_plain(v) for v in value)
+    return str(value)

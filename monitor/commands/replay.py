@@ -1,0 +1,95 @@
+"""``replay``: historical logs through the jobs of the daemon."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from threading import Event
+
+from monitor.commands.terminal import measurement_table, progress, put_json, put_table, say
+from monitor.errors import MonitorError
+from monitor.records import ALL, Measurement
+from monitor.service.daemon import stop_on_signals
+from monitor.service.ingest_job import Feed
+from monitor.service.logs import configure_logs
+from monitor.service.replay import Replay
+from monitor.service.wiring import (
+    Surroundings,
+    load_encoders,
+    make_jobs,
+    make_surroundings,
+    opened_database,
+    utc_now,
+)
+from monitor.settings import Settings
+from monitor.store.counters import all_counts
+from monitor.store.references import active_references
+from monitor.traffic.formats.detect import NAMES
+from monitor.traffic.sources.jsonl import FileSource
+from monitor.web.api import as_json as measurement_json
+
+SOURCE = "replay"
+
+
+def require_format(name: str) -> None:
+    """Refuse an unknown format name, naming the known ones."""
+    if name not in NAMES:
+        raise MonitorError(f"--format must be one of {', '.join(NAMES)}; got {name!r}")
+
+
+def replay_files(
+    settings: Settings, files: Sequence[str], format_name: str, *, as_json: bool
+) -> None:
+    """Read the files to their end, measure every window in them, print the measurements."""
+    configure_logs(level="warning", form=settings.logging.format)
+    require_format(format_name)
+    stop = Event()
+    with ExitStack() as stack:
+        stack.enter_context(stop_on_signals(stop))
+        database = stack.enter_context(opened_database(settings, alone=True))
+        around = make_surroundings(settings, database, utc_now, stop)
+        source = FileSource(SOURCE, files, follow=False)
+        feed = Feed(source, format_name, settings.slices.top_level_keys)
+        jobs = make_jobs(settings, around, load_encoders(settings), [feed], follows_clock=False)
+        jobs.measure.require_usable_references()
+        replay = Replay(
+            database=database,
+            jobs=jobs,
+            source=source,
+            length=settings.windows.length,
+            lateness=settings.windows.lateness,
+        )
+        stack.enter_context(source)
+        with progress() as report:
+            finished = replay.run(should_stop=stop.is_set, report=report)
+        for problem in source.problems():
+            say(problem)
+        if not finished:
+            raise MonitorError("stopped; start the same command again to go on")
+        _print(replay.measurements(), as_json=as_json)
+        _remark(around, replay)
+
+
+def _print(measurements: Iterator[Measurement], *, as_json: bool) -> None:
+    if as_json:
+        for measurement in measurements:
+            put_json(measurement_json(measurement))
+    else:
+        put_table(measurement_table(_of_the_whole(measurements)))
+
+
+def _remark(around: Surroundings, replay: Replay) -> None:
+    """What a person must know who sees fewer measurements than expected."""
+    with around.database.read() as session:
+        active = active_references(session)
+        counts = all_counts(session)
+    for stream in replay.spans():
+        if stream not in active and "*" not in active:
+            say(
+                f"{stream}: not measured, no reference is active; build one from traffic known to "
+                "be good: mllm-monitor reference build FILE"
+            )
+    outcomes = {outcome: n for source, _, outcome, n in counts if source == SOURCE}
+    say("all replays so far: " + ", ".join(f"{n} {name}" for name, n in outcomes.items()))
+
+
+def _of_the_whole(measurements: Iterator[Measurement]) -> Iterator[Measurement]:
+    return (m for m in measurements if m.slice_key == ALL)

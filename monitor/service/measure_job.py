@@ -1,0 +1,149 @@
+"""Measures every due window of every stream against its active reference."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from monitor.errors import MonitorError
+from monitor.records import ALL, Measurement, Verdict, WindowId, WindowSummary
+from monitor.service.measure import Measurer, MeasureRules, count_image_states, uniform_sample
+from monitor.service.shelf import LoadedReference, ReferenceShelf
+from monitor.store.engine import Database
+from monitor.store.panes import pane_states
+from monitor.store.pending import pending_in_window, record_novelty
+from monitor.store.references import active_references
+from monitor.store.samples import window_samples
+from monitor.store.streams import watermarks
+from monitor.store.windows import due_windows, record_window, settle_panes
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DueWindow:
+    """A window to be measured, at the revision its panes have now."""
+
+    stream: str
+    window: WindowId
+    revision: int
+
+
+class MeasureJob:
+    """Finds the windows that are due and measures them; holds no state between runs.
+
+    A crash before the commit repeats the window; the store replaces what was there. One failing
+    window does not block the next.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Callable[[], datetime],
+        shelf: ReferenceShelf,
+        rules: MeasureRules,
+        on_failure: Callable[[], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._shelf = shelf
+        self._rules = rules
+        self._measurer = Measurer(rules)
+        self._on_failure = on_failure
+        self._should_stop = should_stop
+        self._told: set[str] = set()
+
+    def require_usable_references(self) -> None:
+        """Load every active reference, so that a wrong one stops the start and not the night."""
+        with self._database.read() as session:
+            digests = set(active_references(session).values())
+        for digest in digests:
+            self._shelf.get(digest)
+
+    def __call__(self) -> None:
+        """Measure until no window is due, or until told to stop."""
+        with self._database.read() as session:
+            marks = watermarks(session)
+            active = active_references(session)
+        for stream, watermark in marks.items():
+            digest = active.get(stream) or active.get("*")
+            if digest is None:
+                self._tell_once(stream)
+                continue
+            try:
+                reference = self._shelf.get(digest)
+            except MonitorError as exc:
+                self._on_failure()
+                log.error("reference_unusable", stream=stream, problem=str(exc))  # noqa: TRY400 - the message says it all
+                continue
+            self._measure_stream(stream, watermark - self._rules.lateness, reference)
+
+    def _measure_stream(
+        self, stream: str, closed_until: datetime, reference: LoadedReference
+    ) -> None:
+        rules = self._rules
+        with self._database.read() as session:
+            due = due_windows(session, stream, rules.length, rules.slide, closed_until)
+        for window, revision in due:
+            if self._should_stop():
+                return
+            try:
+                self._measure(DueWindow(stream, window, revision), reference)
+            except Exception:
+                self._on_failure()
+                log.exception("window_failed", stream=stream, start=window.start.isoformat())
+        if due:
+            with self._database.begin() as session:
+                settle_panes(session, stream, rules.length, rules.slide, closed_until)
+
+    def _measure(self, due: DueWindow, reference: LoadedReference) -> None:
+        stream, window = due.stream, due.window
+        with self._database.read() as session:
+            if pending_in_window(session, stream, window.start, window.end):
+                return  # the embed job comes first
+            panes = pane_states(session, stream, window.start, window.end)
+            samples = window_samples(session, stream, window.start, window.end)
+        samples = uniform_sample(samples, panes)
+        novelty = self._measurer.novelty(samples, reference)
+        measurements = self._measurer.measure(stream, window, samples, reference, novelty)
+        usable = self._measurer.usable(samples)
+        summary = WindowSummary(
+            stream=stream,
+            window=window,
+            reference=reference.reference.identity,
+            revision=due.revision,
+            seen=sum(pane.seen for pane in panes),
+            n=len(usable),
+            n_targets=sum(sample.z_target is not None for sample in usable),
+            image_states=count_image_states(samples),
+            measured_at=self._clock(),
+        )
+        with self._database.begin() as session:
+            record_novelty(session, reference.reference.digest, novelty.fresh)
+            record_window(session, summary, measurements)
+        log.info(
+            "window_measured",
+            stream=stream,
+            start=window.start.isoformat(),
+            end=window.end.isoformat(),
+            n=len(usable),
+            drifting=_drifting(measurements),
+        )
+
+    def _tell_once(self, stream: str) -> None:
+        if stream not in self._told:
+            self._told.add(stream)
+            log.warning(
+                "no_active_reference",
+                stream=stream,
+                remedy="build one from traffic known to be good: mllm-monitor reference build FILE",
+            )
+
+
+def _drifting(measurements: Sequence[Measurement]) -> list[str]:
+    return [
+        m.signal.value for m in measurements if m.slice_key == ALL and m.verdict is Verdict.DRIFTING
+    ]

@@ -1,0 +1,158 @@
+"""Building a reference from logs: a uniform sample of them, embedded, split, calibrated, stored."""
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import islice
+
+from monitor.records import Exchange, LateTarget, Rejection
+from monitor.service.embedding import Embedder, ImageFiles, average_images
+from monitor.service.ingest_job import BATCH_BYTES, BATCH_LINES, Feed
+from monitor.service.intake import MAX_AHEAD
+from monitor.traffic.formats.detect import format_named
+from monitor.traffic.formats.wire import Caps, Wire
+from monitor.traffic.sampling import priority
+
+Report = Callable[[str, int, int], None]
+CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which exchanges of the logs are taken, and what became of the rest."""
+
+    chosen: frozenset[tuple[str, str]]  # stream, id
+    targets: dict[tuple[str, str], str]
+    read: int
+    rejected: Counter[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRow:
+    """One exchange of a reference with its vectors and what people are shown of it."""
+
+    exchange: Exchange
+    z_v: bytes | None
+    z_t: bytes
+    z_y: bytes
+    z_target: bytes | None
+    thumbnail: bytes | None
+
+    @property
+    def exchange_id(self) -> str:
+        """Id that the client gave."""
+        return self.exchange.id
+
+
+@dataclass(frozen=True, slots=True)
+class LogReader:
+    """Reads finished logs, as often as asked."""
+
+    make_feed: Callable[[], Feed]
+    stream: str | None
+    clock: Callable[[], datetime]
+
+    def records(self) -> Iterator[Wire | LateTarget | Rejection]:
+        """Every record of every file, of the wanted stream."""
+        feed = self.make_feed()
+        latest = self.clock() + MAX_AHEAD
+        with feed.source as source:
+            for partition in source.ready({}):
+                form = format_named(feed.format_name, label_keys=feed.label_keys)
+                offset, at_end = 0, False
+                while not at_end:
+                    batch = source.read(partition, offset, BATCH_LINES, BATCH_BYTES)
+                    offset, at_end = batch.next_offset, batch.at_end
+                    yield from batch.rejections
+                    for line in batch.lines:
+                        for record in form.parse(line, latest):
+                            if self._is_wanted(record):
+                                yield record
+
+    def _is_wanted(self, record: Wire | LateTarget | Rejection) -> bool:
+        return isinstance(record, Rejection) or self.stream in {None, record.stream}
+
+
+def select(reader: LogReader, *, seed: int, at_most: int, report: Report) -> Selection:
+    """Choose a uniform sample: the exchanges of smallest priority, in bounded memory."""
+    rejected: Counter[str] = Counter()
+    targets: dict[tuple[str, str], str] = {}
+    read = 0
+
+    def keys() -> Iterator[tuple[int, str, str]]:
+        nonlocal read
+        for record in reader.records():
+            if isinstance(record, Rejection):
+                rejected[record.reason] += 1
+            elif isinstance(record, LateTarget):
+                targets[record.stream, record.id] = record.target
+            else:
+                read += 1
+                if read % BATCH_LINES == 0:
+                    report("reading", read, 0)
+                yield priority(seed, record.stream, record.id), record.stream, record.id
+
+    smallest = heapq.nsmallest(at_most, keys())
+    report("reading", read, read)
+    chosen = frozenset((stream, exchange_id) for _, stream, exchange_id in smallest)
+    wanted = {key: target for key, target in targets.items() if key in chosen}
+    return Selection(chosen, wanted, read, rejected)
+
+
+@dataclass(slots=True)
+class Embedding:
+    """Reads the chosen exchanges a second time and embeds them; an image file once."""
+
+    embedder: Embedder
+    files: ImageFiles
+    vectors: dict[str, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
+
+    def rows(self, reader: LogReader, selection: Selection, report: Report) -> list[ReferenceRow]:
+        """One row for each chosen exchange, in the order of the files."""
+        rows: list[ReferenceRow] = []
+        exchanges = self._exchanges(reader, selection)
+        while chunk := list(islice(exchanges, CHUNK)):
+            rows += self._embed(chunk)
+            report("embedding", len(rows), len(selection.chosen))
+        return rows
+
+    def _exchanges(self, reader: LogReader, selection: Selection) -> Iterator[Exchange]:
+        caps = Caps(images=self.files.limits)
+        left = set(selection.chosen)
+        for record in reader.records():
+            if isinstance(record, Wire) and (record.stream, record.id) in left:
+                key = record.stream, record.id
+                left.discard(key)
+                exchange = record.exchange(caps)
+                late = selection.targets.get(key)
+                yield exchange if late is None else replace(exchange, target=late)
+
+    def _embed(self, exchanges: Sequence[Exchange]) -> list[ReferenceRow]:
+        texts = self.embedder.texts(
+            text for e in exchanges for text in (e.text, e.response, e.target)
+        )
+        images = [self.files.find(e.images) for e in exchanges]
+        files = {
+            image.content_hash: image.payload
+            for found in images
+            for image in found
+            if image.content_hash and image.payload and image.content_hash not in self.vectors
+        }
+        for vector in self.embedder.images(files):
+            self.vectors[vector.content_hash] = vector.z, vector.thumbnail
+        rows = []
+        for exchange, found in zip(exchanges, images, strict=True):
+            known = [self.vectors[i.content_hash] for i in found if i.content_hash]
+            rows.append(
+                ReferenceRow(
+                    exchange=exchange,
+                    z_v=average_images(z for z, _ in known),
+                    z_t=texts[exchange.text],
+                    z_y=texts[exchange.response],
+                    z_target=None if exchange.target is None else texts[exchange.target],
+                    thumbnail=next((t for _, t in known if t is not None), None),
+                )
+            )
+        return rows
