@@ -4,16 +4,17 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from monitor.errors import ReferenceMismatchError
-from monitor.records import Modality, Signal
-from monitor.reference.conditional import QNetwork
+from monitor.records import Modality, ReferenceVersion, Signal
+from monitor.reference.conditional import PAIRS_MIN, QNetwork
 from monitor.reference.faiss_index import (
     NeighbourIndex,
     build_index,
@@ -22,8 +23,9 @@ from monitor.reference.faiss_index import (
     open_index,
 )
 from monitor.stats.club import MiEstimate
+from monitor.stats.emi import emi
 from monitor.stats.novelty import ShareNull
-from monitor.stats.null import Null
+from monitor.stats.null import Null, null_sizes
 from monitor.stats.rjsd import Spectrum, rjsd_from
 
 Vectors = npt.NDArray[np.float32]
@@ -33,6 +35,13 @@ Mask = npt.NDArray[np.bool_]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 PARTS = DENSITY, CALIBRATION = "density", "calibration"
+
+
+class Network(StrEnum):
+    """The two networks of a reference."""
+
+    ANSWER = "answer"  # q(y | x), for responses and targets alike
+    PAIRING = "pairing"  # q(x_t | x_v)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +133,63 @@ class Embedded:
         )
 
 
+class Population(StrEnum):
+    """Which exchanges a signal is computed from."""
+
+    ALL = "all"
+    IMAGES = "images"
+    TARGETS = "targets"
+
+    def of(self, events: Embedded) -> Mask:
+        """The exchanges that belong to it."""
+        masks = {Population.IMAGES: events.has_image, Population.TARGETS: events.has_target}
+        return masks.get(self, np.ones(len(events), dtype=np.bool_))
+
+
 @dataclass(frozen=True, slots=True)
 class FrozenReference:
-    """What a window is compared with. Whatever the reference's traffic could not give is absent.
+    """What a window is compared with; what the reference's traffic could not give is absent.
 
-    Densities, output gap and novelty come from the density part, and so does the training of the
-    networks. The reference's own EMI comes from the calibration part: a q flatters the pairs that
-    it was trained on.
+    Densities, output gap, novelty thresholds and networks come from the density part, so every
+    divergence is from one and the same P. The reference's own EMI comes from the calibration
+    part, because a q flatters the pairs that it was trained on.
     """
 
     spectra: Mapping[Modality, Spectrum]
-    q_answer: QNetwork
-    q_pairing: QNetwork | None
+    networks: Mapping[Network, QNetwork]
     output_gap: float | None  # nats
     emi: MiEstimate | None
     novelty_thresholds: Mapping[Modality, float]
+    smallest_window: int  # events below which no signal has a value
+
+    @classmethod
+    def of(cls, arrays: Arrays) -> Self:
+        """From the stored arrays: what is quick to compute is computed again."""
+        density, calibration = parts_of(arrays)
+        smallest = int(arrays["smallest_window"][0])
+        known = {p for p in Population if is_enough(p, density, calibration, smallest)}
+        spectra = {
+            Modality.TEXTUAL: spectrum(density.z_t),
+            Modality.RESPONSE: spectrum(density.z_y),
+        }
+        if Population.IMAGES in known:
+            spectra[Modality.VISUAL] = spectrum(density.z_v)
+        networks = {
+            network: QNetwork.from_arrays(_under(arrays, f"q_{network}"))
+            for network in Network
+            if _children(arrays, f"q_{network}")
+        }
+        has_targets = Population.TARGETS in known
+        return cls(
+            spectra=spectra,
+            networks=networks,
+            output_gap=_output_gap(density) if has_targets else None,
+            emi=_emi(networks[Network.ANSWER], calibration) if has_targets else None,
+            novelty_thresholds={
+                Modality(m): float(arrays[f"novelty/{m}"][0]) for m in _children(arrays, "novelty")
+            },
+            smallest_window=smallest,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,19 +228,6 @@ class Neighbourhood:
         return neighbours(self.indexes[modality], z, k)
 
 
-class Version(Protocol):
-    """What a stored reference says about itself."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def encoder_digest(self) -> str: ...
-    @property
-    def facts(self) -> Mapping[str, object]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Reference:
     """One immutable version: what windows are compared with, and what is normal at every n."""
@@ -201,16 +239,22 @@ class Reference:
     frozen: FrozenReference
     nulls: Mapping[Signal, Null]
     share_nulls: Mapping[Signal, ShareNull]
-    neighbourhood: Neighbourhood
+    density: Embedded
+    density_positions: Ints  # of the density part in the whole reference
 
     @property
     def identity(self) -> str:
         """``name@digest``, as measurements carry it."""
         return f"{self.name}@{self.digest[:12]}"
 
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        return int(self.density.z_t.shape[1])
+
     @classmethod
-    def load(cls, version: Version, arrays: Arrays, folder: Path | None) -> Self:
-        """Reference from the arrays that ``build`` made; its neighbour indexes are in ``folder``.
+    def load(cls, version: ReferenceVersion, arrays: Arrays) -> Self:
+        """Reference from the arrays that ``build`` made. The caller sets one BLAS thread.
 
         Raises:
             ReferenceMismatchError: if the arrays are not those of the version.
@@ -223,43 +267,57 @@ class Reference:
                 got=digest,
                 remedy="build the reference again",
             )
-        positions = np.flatnonzero(arrays["part"] == PARTS.index(DENSITY))
-        density = Embedded.from_arrays(arrays).take(positions)
+        density, _ = parts_of(arrays)
         return cls(
             name=version.name,
             digest=digest,
             encoder_digest=version.encoder_digest,
             facts=version.facts,
-            frozen=frozen_from(density, arrays),
+            frozen=FrozenReference.of(arrays),
             nulls={Signal(s): _null_from(arrays, s) for s in _children(arrays, "null")},
             share_nulls={
                 Signal(s): ShareNull(*(int(k) for k in arrays[f"share/{s}"]))
                 for s in _children(arrays, "share")
             },
-            neighbourhood=Neighbourhood.of(density, positions, folder),
+            density=density,
+            density_positions=np.flatnonzero(arrays["part"] == PARTS.index(DENSITY)),
         )
 
+    def require_encoder(self, encoder_digest: str) -> None:
+        """Refuse embeddings of another encoder.
 
-def frozen_from(density: Embedded, arrays: Arrays) -> FrozenReference:
-    """Recompute from the stored vectors what is quick to compute, and read the rest."""
-    spectra = {Modality.TEXTUAL: spectrum(density.z_t), Modality.RESPONSE: spectrum(density.z_y)}
-    if "novelty/visual" in arrays:
-        spectra[Modality.VISUAL] = spectrum(density.z_v)
-    emi = arrays.get("emi")
-    return FrozenReference(
-        spectra=spectra,
-        q_answer=QNetwork.from_arrays(_under(arrays, "q_answer")),
-        q_pairing=QNetwork.from_arrays(_under(arrays, "q_pairing"))
-        if _children(arrays, "q_pairing")
-        else None,
-        output_gap=None
-        if emi is None
-        else rjsd_from(spectrum(density.z_y[density.has_target]), spectrum(density.z_target)),
-        emi=None if emi is None else MiEstimate(float(emi[0]), float(emi[1]), int(emi[2])),
-        novelty_thresholds={
-            Modality(m): float(arrays[f"novelty/{m}"][0]) for m in _children(arrays, "novelty")
-        },
+        Raises:
+            ReferenceMismatchError: with both digests and the way out.
+        """
+        if encoder_digest != self.encoder_digest:
+            raise ReferenceMismatchError(
+                what=f"the encoder digest of reference {self.identity}",
+                expected=encoder_digest,
+                got=self.encoder_digest,
+                remedy="set the encoders it was built with, or build it again with "
+                "`mllm-monitor reference build`",
+            )
+
+    def open_neighbourhood(self, folder: Path) -> Neighbourhood:
+        """Neighbour indexes from their files below ``folder``, or built and written there."""
+        return Neighbourhood.of(self.density, self.density_positions, folder / self.digest)
+
+
+def parts_of(arrays: Arrays) -> tuple[Embedded, Embedded]:
+    """Density and calibration part of the stored vectors."""
+    embedded = Embedded.from_arrays(arrays)
+    density, calibration = (
+        embedded.take(np.flatnonzero(arrays["part"] == i)) for i in range(len(PARTS))
     )
+    return density, calibration
+
+
+def is_enough(
+    population: Population, density: Embedded, calibration: Embedded, smallest: int
+) -> bool:
+    """Whether both parts hold enough of a population for its signals to be judged."""
+    known, spare = (int(population.of(part).sum()) for part in (density, calibration))
+    return known >= max(PAIRS_MIN, smallest) and len(null_sizes(spare, smallest)) > 0
 
 
 def spectrum(z: Vectors) -> Spectrum:
@@ -285,6 +343,16 @@ def null_arrays(nulls: Mapping[Signal, Null]) -> dict[str, npt.NDArray[Any]]:
         arrays[f"null/{signal}/draws"] = null.draws
         arrays[f"null/{signal}/pool"] = np.array([null.pool, null.whole])
     return arrays
+
+
+def _output_gap(events: Embedded) -> float:
+    return rjsd_from(spectrum(events.z_y[events.has_target]), spectrum(events.z_target))
+
+
+def _emi(q: QNetwork, events: Embedded) -> MiEstimate:
+    paired = events.take(events.has_target)
+    mu, logvar = q.at(paired.fused())
+    return emi(torch.from_numpy(paired.z_y), torch.from_numpy(paired.z_target), mu, logvar)
 
 
 def _null_from(arrays: Arrays, signal: str) -> Null:

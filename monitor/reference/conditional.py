@@ -49,6 +49,12 @@ class QNetwork(nn.Module):
             _linear(dim_x, hidden), nn.Tanh(), _linear(hidden, dim_y), nn.Tanh()
         )
 
+    @property
+    def dims(self) -> tuple[int, int]:
+        """Dimensions of x and of y."""
+        state = self.state_dict()
+        return state["p_mu.0.weight"].shape[1], state["p_mu.2.weight"].shape[0]
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of y at ``x``, each ``(n, dim_y)``."""
         return self.p_mu(x), self.p_logvar(x)

@@ -1,0 +1,234 @@
+"""A reference from known-good traffic: split, train, calibrate, freeze."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from monitor.errors import ConditionalError, ReferenceTooSmallError
+from monitor.records import Modality
+from monitor.reference.artefact import (
+    CALIBRATION,
+    DENSITY,
+    Embedded,
+    FrozenReference,
+    Mask,
+    Neighbourhood,
+    Network,
+    Population,
+    digest_of,
+    is_enough,
+    null_arrays,
+    parts_of,
+)
+from monitor.reference.calibrate import count_shares, draw_nulls
+from monitor.reference.conditional import (
+    PAIRS_MIN,
+    Progress,
+    QNetwork,
+    TrainedQ,
+    assess,
+    silent,
+    train_q,
+)
+from monitor.reference.faiss_index import leave_one_out_distances
+from monitor.reference.signals import single_threaded
+from monitor.stats.novelty import novelty_threshold
+from monitor.stats.null import SHARE_OF_POOL
+
+WINDOWS_PER_REFERENCE = 10
+SPLIT, ANSWER, PAIRING, NULLS = range(4)  # what chance is used for; part of the seed
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltReference:
+    """A finished version, ready to be stored: who it is, its arrays, the part of each exchange."""
+
+    name: str
+    digest: str
+    encoder_digest: str
+    facts: Mapping[str, object]
+    arrays: Mapping[str, npt.NDArray[Any]]
+    parts: tuple[str, ...]
+
+
+def build(  # noqa: PLR0913 - each is a setting that changes the reference
+    embedded: Embedded,
+    *,
+    name: str,
+    encoder_digest: str,
+    seed: int = 0,
+    calibration_share: float = 0.5,
+    smallest_window: int = 30,
+    usual_window: int | None = None,
+    null_draws: int = 200,
+    conditional: QNetwork | None = None,
+    workers: int = 2,
+    progress: Progress = silent,
+) -> BuiltReference:
+    """Freeze traffic as the reference. Equal input gives an equal digest on one machine.
+
+    Densities, novelty thresholds and networks come from the density part alone; EMI and all nulls
+    from the calibration part alone. ``conditional`` is used instead of a trained q of answers.
+    ``smallest_window`` is the number of events below which nothing is judged; ``usual_window``
+    only serves to say that the reference is small for it.
+
+    Raises:
+        ReferenceTooSmallError: with the number of exchanges that are needed.
+        ConditionalError: if ``conditional`` does not fit the embeddings.
+    """
+    in_calibration = _split(len(embedded), calibration_share, smallest_window, seed)
+    vectors: dict[str, npt.NDArray[Any]] = {
+        **embedded.to_arrays(),
+        "part": in_calibration.astype(np.uint8),
+        "smallest_window": np.array([smallest_window]),
+    }
+    # From here on the numbers are those that will be stored and loaded, float16 and all.
+    density, calibration = parts_of(vectors)
+    has_images = is_enough(Population.IMAGES, density, calibration, smallest_window)
+    with single_threaded():
+        trained = {Network.ANSWER: _answers(density, conditional, seed, progress)}
+        if has_images:
+            trained[Network.PAIRING] = _pairing(density, seed, progress)
+        neighbourhood = Neighbourhood.of(density, np.flatnonzero(~in_calibration), folder=None)
+        arrays = vectors | _network_arrays(trained)
+        arrays |= _novelty_arrays(density, neighbourhood, has_images=has_images)
+        frozen = FrozenReference.of(arrays)
+        nulls = draw_nulls(
+            frozen,
+            calibration,
+            draws=null_draws,
+            seed=_seed(seed, NULLS),
+            workers=workers,
+            progress=progress,
+        )
+        shares = count_shares(frozen, calibration, neighbourhood)
+    arrays |= null_arrays(nulls)
+    arrays |= {f"share/{s}": np.array([law.count, law.pool]) for s, law in shares.items()}
+    return BuiltReference(
+        name=name,
+        digest=digest_of(arrays, encoder_digest),
+        encoder_digest=encoder_digest,
+        facts={
+            "seed": seed,
+            "smallest_window": smallest_window,
+            "null_draws": null_draws,
+            "density": _counts(density),
+            "calibration": _counts(calibration),
+            "null_sizes": {signal.value: null.sizes.tolist() for signal, null in nulls.items()},
+            "networks": {
+                network.value: asdict(q.report) | {"has_learned": q.report.has_learned}
+                for network, q in trained.items()
+            },
+            "is_conditional_imported": conditional is not None,
+            "notes": _notes(len(embedded), usual_window or smallest_window, trained),
+        },
+        arrays=arrays,
+        parts=tuple(CALIBRATION if held else DENSITY for held in in_calibration),
+    )
+
+
+def _split(n: int, calibration_share: float, smallest_window: int, seed: int) -> Mask:
+    """Which exchanges are for calibration: a number fixed by the share, drawn by the seed."""
+    held = round(n * calibration_share)
+    least_held, least_rest = SHARE_OF_POOL * smallest_window, max(PAIRS_MIN, smallest_window)
+    if held < least_held or n - held < least_rest:
+        needed = math.ceil(
+            max(least_held / calibration_share, least_rest / (1 - calibration_share))
+        )
+        raise ReferenceTooSmallError(
+            f"{n} exchanges are too few for windows of {smallest_window} at a calibration share "
+            f"of {calibration_share:g}; at least {needed} are needed, {WINDOWS_PER_REFERENCE} "
+            "times the usual window is advised"
+        )
+    in_calibration = np.zeros(n, dtype=np.bool_)
+    in_calibration[np.random.default_rng(_seed(seed, SPLIT)).permutation(n)[:held]] = True
+    return in_calibration
+
+
+def _answers(
+    density: Embedded, conditional: QNetwork | None, seed: int, progress: Progress
+) -> TrainedQ:
+    """q(y | x) on responses and targets pooled."""
+    x, exchange = density.fused(), np.arange(len(density))
+    has = density.has_target
+    queries = np.concatenate((x, x[has]))
+    answers = np.concatenate((density.z_y, density.z_target))
+    if conditional is None:
+        return train_q(
+            queries,
+            answers,
+            seed=_seed(seed, ANSWER),
+            groups=np.concatenate((exchange, exchange[has])),
+            stage="q of answers",
+            progress=progress,
+        )
+    if conditional.dims != (x.shape[1], x.shape[1]):
+        raise ConditionalError(
+            f"the q network maps {conditional.dims[0]} to {conditional.dims[1]} dimensions, "
+            f"the embeddings have {x.shape[1]}"
+        )
+    unseen = np.ones(len(queries), dtype=np.bool_)
+    return TrainedQ(conditional, assess(conditional, queries, answers, held=unseen))
+
+
+def _pairing(density: Embedded, seed: int, progress: Progress) -> TrainedQ:
+    """q(x_t | x_v) on the exchanges that have an image."""
+    return train_q(
+        density.z_v,
+        density.z_t_of_images,
+        seed=_seed(seed, PAIRING),
+        stage="q of image and text",
+        progress=progress,
+    )
+
+
+def _network_arrays(trained: Mapping[Network, TrainedQ]) -> dict[str, npt.NDArray[Any]]:
+    return {
+        f"q_{network}/{key}": weights
+        for network, q in trained.items()
+        for key, weights in q.network.to_arrays().items()
+    }
+
+
+def _novelty_arrays(
+    density: Embedded, neighbourhood: Neighbourhood, *, has_images: bool
+) -> dict[str, npt.NDArray[Any]]:
+    vectors = {Modality.TEXTUAL: density.z_t}
+    if has_images:
+        vectors[Modality.VISUAL] = density.z_v
+    return {
+        f"novelty/{m}": np.array(
+            [novelty_threshold(leave_one_out_distances(neighbourhood.indexes[m], z))]
+        )
+        for m, z in vectors.items()
+    }
+
+
+def _counts(part: Embedded) -> dict[str, int]:
+    return {
+        "exchanges": len(part),
+        "images": int(part.has_image.sum()),
+        "targets": int(part.has_target.sum()),
+    }
+
+
+def _notes(n: int, usual_window: int, trained: Mapping[Network, TrainedQ]) -> list[str]:
+    notes = [
+        f"the q of {network} has not learned to tell matching pairs from others"
+        for network, q in trained.items()
+        if not q.report.has_learned
+    ]
+    if n < WINDOWS_PER_REFERENCE * usual_window:
+        notes.append(
+            f"{n} exchanges are fewer than {WINDOWS_PER_REFERENCE} windows of {usual_window}: "
+            "thresholds beyond a quarter of the calibration part are extrapolated"
+        )
+    return notes
+
+
+def _seed(seed: int, purpose: int) -> int:
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])

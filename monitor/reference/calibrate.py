@@ -1,0 +1,232 @@
+"""What every signal looks like when nothing has drifted, and the verdict on a window."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from monitor.records import Modality, Signal, Verdict
+from monitor.reference.artefact import (
+    Embedded,
+    Floats,
+    FrozenReference,
+    Ints,
+    Neighbourhood,
+    Population,
+    Reference,
+)
+from monitor.reference.bounds import Divergences
+from monitor.reference.conditional import Progress, silent
+from monitor.reference.signals import (
+    BOUNDS,
+    COMPONENTS,
+    TOO_FEW_EVENTS,
+    Estimate,
+    View,
+    lacking,
+)
+from monitor.stats.bound import GAP_WINDOW, VISUAL
+from monitor.stats.club import MiEstimate
+from monitor.stats.decision import DIRECTIONS, Decision, decide
+from monitor.stats.novelty import ShareNull
+from monitor.stats.null import Null, null_sizes, pseudo_windows
+
+STAGE = "nulls"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """One signal of one window: the fields of a measurement that the reference decides.
+
+    ``value`` is None exactly when the verdict is ``insufficient``; then ``reason`` says why.
+    """
+
+    n: int
+    verdict: Verdict
+    value: float | None = None
+    stderr: float | None = None
+    null_mean: float | None = None
+    threshold: float | None = None
+    excess_ratio: float | None = None
+    p_value: float | None = None
+    reason: str | None = None
+    terms: tuple[str, ...] = ()
+
+
+def draw_nulls(
+    frozen: FrozenReference,
+    calibration: Embedded,
+    *,
+    draws: int,
+    seed: int,
+    workers: int = 2,
+    progress: Progress = silent,
+) -> dict[Signal, Null]:
+    """Null of every component, from pseudo-windows of events that neither P nor a q has seen.
+
+    Each population (all events, those with images, those with targets) is drawn from by itself:
+    a window's discrepancy of images is judged at its number of images. The same seed gives the
+    same draws whatever ``workers`` is. The caller sets one BLAS thread: see ``single_threaded``.
+    """
+    pools = {
+        population: calibration.take(population.of(calibration))
+        for population in Population
+        if lacking(frozen, population) is None
+    }
+    sizes = {p: null_sizes(len(pool), frozen.smallest_window) for p, pool in pools.items()}
+    total, done = draws * sum(len(grid) for grid in sizes.values()), 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        progress(STAGE, done, total)
+
+    nulls: dict[Signal, Null] = {}
+    with ThreadPoolExecutor(workers) as threads:
+        for i, (population, pool) in enumerate(pools.items()):
+            rng = np.random.default_rng([seed, i])
+            rows = [pseudo_windows(len(pool), int(n), draws, rng) for n in sizes[population]]
+            nulls |= _nulls_of(population, frozen, pool, rows, threads, advance)
+    return nulls
+
+
+def count_shares(
+    frozen: FrozenReference, calibration: Embedded, neighbourhood: Neighbourhood
+) -> dict[Signal, ShareNull]:
+    """Laws of the shares, from how often the calibration part itself has the property."""
+    n = len(calibration)
+    laws = {Signal.IMAGE_SHARE: ShareNull(int(calibration.has_image.sum()), n)}
+    columns = {
+        Signal.NOVELTY_VISUAL: (Modality.VISUAL, calibration.z_v),
+        Signal.NOVELTY_TEXTUAL: (Modality.TEXTUAL, calibration.z_t),
+    }
+    for signal, (modality, z) in columns.items():
+        threshold = frozen.novelty_thresholds.get(modality)
+        distances = neighbourhood.distances(modality, z)
+        if threshold is not None and distances is not None:
+            laws[signal] = ShareNull(int((distances > threshold).sum()), len(z))
+    return laws
+
+
+def judge(
+    reference: Reference,
+    estimates: Mapping[Signal, Estimate],
+    alpha: float,
+    *,
+    entropy_factor: float,
+) -> dict[Signal, Judgement]:
+    """Verdict on every signal, each against its null at its own ``n``.
+
+    ``alpha`` is the accepted false-alarm probability of one signal of one window;
+    ``entropy_factor`` the one that the estimates were made with.
+    """
+    nulls = _WindowNulls(reference, estimates, entropy_factor)
+    return {
+        signal: _judgement(estimate, nulls.decide(signal, alpha))
+        for signal, estimate in estimates.items()
+    }
+
+
+def _nulls_of(
+    population: Population,
+    frozen: FrozenReference,
+    pool: Embedded,
+    windows: list[Ints],
+    threads: Executor,
+    advance: Callable[[], None],
+) -> dict[Signal, Null]:
+    components = {s: c for s, c in COMPONENTS.items() if c.population is population}
+
+    def values(rows: Ints) -> list[float]:
+        view = View(frozen, pool.take(rows))
+        results = [component.compute(view) for component in components.values()]
+        return [r.value if isinstance(r, MiEstimate) else r for r in results]
+
+    whole = values(np.arange(len(pool)))
+    drawn: list[list[float]] = []
+    for row in threads.map(values, (row for rows in windows for row in rows)):
+        drawn.append(row)
+        advance()
+    table = np.array(drawn).reshape(len(windows), -1, len(components))
+    sizes = np.array([rows.shape[1] for rows in windows])
+    return {
+        signal: Null.of(sizes, table[:, :, k], pool=len(pool), whole=whole[k])
+        for k, signal in enumerate(components)
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _WindowNulls:
+    """Nulls of all signals of one window, at the window's own numbers of events.
+
+    Those of EMID and of the bounds are made from their components', quantile by quantile: a
+    window's shares of images and targets are its own, so no draw of whole windows would fit it.
+    That lets the components rise and fall together, the widest of all their couplings.
+    """
+
+    reference: Reference
+    estimates: Mapping[Signal, Estimate]
+    entropy_factor: float
+
+    def decide(self, signal: Signal, alpha: float) -> Decision | None:
+        """The decision on a signal, or None where there is no value or no null."""
+        n, value = self.estimates[signal].n, self.estimates[signal].value
+        if value is None:
+            return None
+        direction = DIRECTIONS[signal]
+        if (share := self.reference.share_nulls.get(signal)) is not None:
+            return share.decide(round(value * n), n, direction=direction, alpha=alpha)
+        draws = self.draws(signal)
+        return (
+            None if draws is None else decide(value, draws, direction=direction, alpha=alpha, n=n)
+        )
+
+    def draws(self, signal: Signal) -> Floats | None:
+        """Ascending draws of a signal that is no share."""
+        if signal in BOUNDS:
+            return self._of_bound(signal)
+        if signal is Signal.EMID:
+            emi, of_reference = self.draws(Signal.EMI), self.reference.frozen.emi
+            return None if emi is None or of_reference is None else of_reference.value - emi[::-1]
+        null = self.reference.nulls.get(signal)
+        return None if null is None else null.at(self.estimates[signal].n)
+
+    def _of_bound(self, signal: Signal) -> Floats | None:
+        terms, frozen = self.estimates[signal].terms, self.reference.frozen
+        parts = [
+            self._of_divergence(Signal.VISUAL_DISCREPANCY) if VISUAL in terms else None,
+            self._of_divergence(Signal.TEXTUAL_DISCREPANCY),
+            self._of_divergence(Signal.OUTPUT_GAP) if GAP_WINDOW in terms else None,
+        ]
+        if parts[1] is None:
+            return None
+        visual, textual, gap = ([None] * len(parts[1]) if p is None else p for p in parts)
+        return np.array(
+            [
+                Divergences(v, t, frozen.output_gap, g).bounds(self.entropy_factor)[signal].value
+                for v, t, g in zip(visual, textual, gap, strict=True)
+            ]
+        )
+
+    def _of_divergence(self, signal: Signal) -> Floats | None:
+        # Widening a null for its finite pool can push its lowest draws below 0.
+        draws = self.draws(signal)
+        return None if draws is None else draws.clip(min=0.0)
+
+
+def _judgement(estimate: Estimate, decision: Decision | None) -> Judgement:
+    if estimate.value is None or decision is None:
+        reason = estimate.reason or TOO_FEW_EVENTS
+        return Judgement(n=estimate.n, verdict=Verdict.INSUFFICIENT, reason=reason)
+    return Judgement(
+        n=estimate.n,
+        verdict=Verdict.DRIFTING if decision.is_drifting else Verdict.IN_CONTROL,
+        value=estimate.value,
+        stderr=estimate.stderr,
+        null_mean=decision.null_mean,
+        threshold=decision.threshold,
+        excess_ratio=decision.excess_ratio,
+        p_value=decision.p_value,
+        terms=estimate.terms,
+    )

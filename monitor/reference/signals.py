@@ -1,0 +1,251 @@
+"""The one place where signals are computed, for real windows and for pseudo-windows alike."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # none published
+from torch import Tensor
+
+from monitor.records import Modality, Signal
+from monitor.reference.artefact import (
+    Embedded,
+    Floats,
+    FrozenReference,
+    Network,
+    Population,
+    Vectors,
+    spectrum,
+)
+from monitor.reference.bounds import Divergences
+from monitor.reference.conditional import QNetwork
+from monitor.stats.club import MiEstimate, Prediction, estimate_from_influence
+from monitor.stats.emi import emid
+from monitor.stats.novelty import share
+from monitor.stats.rjsd import Spectrum, rjsd_from
+
+ONE_SIGMA = 0.6827
+
+NO_IMAGES, NO_TARGETS = "no_images", "no_targets"
+TOO_FEW_EVENTS = "too_few_events"
+REFERENCE_LACKS_IMAGES = "reference_has_too_few_images"
+REFERENCE_LACKS_TARGETS = "reference_has_too_few_targets"
+NO_DISTANCES = "no_distances"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The value of one signal of one window, or the reason why there is none.
+
+    ``n`` counts the events that it was computed from; ``terms`` the parts of a bound.
+    """
+
+    n: int
+    value: float | None = None
+    stderr: float | None = None
+    terms: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+class View:
+    """One population of a window against a reference; what signals share is computed once."""
+
+    def __init__(self, frozen: FrozenReference, events: Embedded) -> None:
+        self.frozen = frozen
+        self.events = events
+
+    @cached_property
+    def responses(self) -> Spectrum:
+        """Spectrum of the responses."""
+        return spectrum(self.events.z_y)
+
+    @cached_property
+    def response_influence(self) -> Tensor:
+        """Per-event values of I(X; response)."""
+        return self._answers.influence(torch.from_numpy(self.events.z_y))
+
+    @cached_property
+    def target_influence(self) -> Tensor:
+        """Per-event values of I(X; target)."""
+        return self._answers.influence(torch.from_numpy(self.events.z_target))
+
+    @cached_property
+    def _answers(self) -> Prediction:
+        return _prediction(self.frozen.networks[Network.ANSWER], self.events.fused())
+
+    def discrepancy(self, modality: Modality, current: Spectrum) -> float:
+        """RJSD of one modality between reference and window, nats."""
+        return rjsd_from(self.frozen.spectra[modality], current)
+
+    def agreement(self) -> MiEstimate:
+        """I(X_v; X_t) under the q trained on rightly paired events."""
+        paired = _prediction(self.frozen.networks[Network.PAIRING], self.events.z_v)
+        return estimate_from_influence(
+            paired.influence(torch.from_numpy(self.events.z_t_of_images))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A signal that is computed from the events alone and has a null of its own."""
+
+    population: Population
+    compute: Callable[[View], float | MiEstimate]
+
+
+COMPONENTS: Mapping[Signal, Component] = {
+    Signal.VISUAL_DISCREPANCY: Component(
+        Population.IMAGES, lambda v: v.discrepancy(Modality.VISUAL, spectrum(v.events.z_v))
+    ),
+    Signal.TEXTUAL_DISCREPANCY: Component(
+        Population.ALL, lambda v: v.discrepancy(Modality.TEXTUAL, spectrum(v.events.z_t))
+    ),
+    Signal.RESPONSE_DISCREPANCY: Component(
+        Population.ALL, lambda v: v.discrepancy(Modality.RESPONSE, v.responses)
+    ),
+    Signal.OUTPUT_GAP: Component(
+        Population.TARGETS, lambda v: rjsd_from(v.responses, spectrum(v.events.z_target))
+    ),
+    Signal.MI_QUERY_RESPONSE: Component(
+        Population.ALL, lambda v: estimate_from_influence(v.response_influence)
+    ),
+    Signal.MI_QUERY_TARGET: Component(
+        Population.TARGETS, lambda v: estimate_from_influence(v.target_influence)
+    ),
+    Signal.EMI: Component(
+        Population.TARGETS,
+        lambda v: estimate_from_influence(v.response_influence - v.target_influence),
+    ),
+    Signal.IMAGE_TEXT_AGREEMENT: Component(Population.IMAGES, View.agreement),
+}
+BOUNDS = (Signal.EMID_BOUND_UNSCALED, Signal.EMID_BOUND, Signal.INPUT_BOUND)
+
+
+def evaluate(
+    frozen: FrozenReference, window: Embedded, *, entropy_factor: float
+) -> dict[Signal, Estimate]:
+    """Every signal of a window. The caller sets one BLAS thread: see ``single_threaded``.
+
+    ``entropy_factor`` is H of ``emid_bound``, nats.
+    """
+    views = views_of(frozen, window)
+    found = {
+        signal: _of_component(component, views[component.population])
+        for signal, component in COMPONENTS.items()
+    }
+    found[Signal.EMID] = _emid(frozen, found[Signal.EMI])
+    found.update(_bounds(frozen, found, entropy_factor))
+    found[Signal.NOVELTY_VISUAL] = _novelty(
+        frozen, Modality.VISUAL, window.novelty_v, len(window.z_v)
+    )
+    found[Signal.NOVELTY_TEXTUAL] = _novelty(
+        frozen, Modality.TEXTUAL, window.novelty_t, len(window)
+    )
+    found[Signal.IMAGE_SHARE] = _share(frozen, int(window.has_image.sum()), len(window))
+    return found
+
+
+def views_of(frozen: FrozenReference, window: Embedded) -> dict[Population, View]:
+    """The populations of a window; those that are all of it are one and the same view."""
+    whole = View(frozen, window)
+    masks = {p: p.of(window) for p in Population}
+    return {
+        p: whole if mask.all() else View(frozen, window.take(mask)) for p, mask in masks.items()
+    }
+
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """One thread for each matrix product and eigenproblem of the calling thread.
+
+    Several that compete for busy cores take a hundred times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def lacking(frozen: FrozenReference, population: Population) -> str | None:
+    """Why the reference can say nothing about a population, or None if it can."""
+    if population is Population.IMAGES and Modality.VISUAL not in frozen.spectra:
+        return REFERENCE_LACKS_IMAGES
+    if population is Population.TARGETS and frozen.emi is None:
+        return REFERENCE_LACKS_TARGETS
+    return None
+
+
+def _of_component(component: Component, view: View) -> Estimate:
+    n, population = len(view.events), component.population
+    if n == 0 and population in _NONE:
+        return Estimate(n, reason=_NONE[population])
+    if (reason := lacking(view.frozen, population)) is not None:
+        return Estimate(n, reason=reason)
+    if n < view.frozen.smallest_window:
+        return Estimate(n, reason=TOO_FEW_EVENTS)
+    result = component.compute(view)
+    if isinstance(result, MiEstimate):
+        return Estimate(n, result.value, result.stderr)
+    return Estimate(n, result)
+
+
+_NONE = {Population.IMAGES: NO_IMAGES, Population.TARGETS: NO_TARGETS}
+
+
+def _emid(frozen: FrozenReference, emi: Estimate) -> Estimate:
+    if emi.value is None or emi.stderr is None:
+        return Estimate(emi.n, reason=emi.reason)
+    if frozen.emi is None:
+        return Estimate(emi.n, reason=REFERENCE_LACKS_TARGETS)
+    difference = emid(frozen.emi, MiEstimate(emi.value, emi.stderr, emi.n))
+    return Estimate(emi.n, difference.value, difference.stderr)
+
+
+def _bounds(
+    frozen: FrozenReference, found: Mapping[Signal, Estimate], entropy_factor: float
+) -> dict[Signal, Estimate]:
+    visual, textual, gap = (
+        found[signal]
+        for signal in (Signal.VISUAL_DISCREPANCY, Signal.TEXTUAL_DISCREPANCY, Signal.OUTPUT_GAP)
+    )
+    if textual.value is None:
+        return dict.fromkeys(BOUNDS, Estimate(textual.n, reason=textual.reason))
+    parts = Divergences(visual.value, textual.value, frozen.output_gap, gap.value)
+    bounds = parts.bounds(entropy_factor)
+    absent = Estimate(textual.n, reason=gap.reason)
+    return {
+        signal: Estimate(textual.n, bound.value, terms=bound.terms)
+        if (bound := bounds.get(signal))
+        else absent
+        for signal in BOUNDS
+    }
+
+
+def _novelty(
+    frozen: FrozenReference, modality: Modality, distances: Floats | None, n: int
+) -> Estimate:
+    threshold = frozen.novelty_thresholds.get(modality)
+    if n == 0 and modality is Modality.VISUAL:
+        return Estimate(n, reason=NO_IMAGES)
+    if threshold is None:
+        return Estimate(n, reason=REFERENCE_LACKS_IMAGES)
+    if distances is None:
+        return Estimate(n, reason=NO_DISTANCES)
+    return _share(frozen, int((distances > threshold).sum()), n)
+
+
+def _share(frozen: FrozenReference, count: int, n: int) -> Estimate:
+    if n < frozen.smallest_window:
+        return Estimate(n, reason=TOO_FEW_EVENTS)
+    # From the interval: the plug-in error of a share of 0 would be 0.
+    interval = share(count, n, confidence=ONE_SIGMA)
+    return Estimate(n, interval.value, (interval.high - interval.low) / 2)
+
+
+def _prediction(q: QNetwork, x: Vectors) -> Prediction:
+    return Prediction.of(*q.at(x))
