@@ -140,6 +140,8 @@ def wire(
             f"expected a time from {EARLIEST:%Y} to {latest:%Y-%m-%dT%H:%M}, in UTC; numbers are "
             "Unix seconds",
         )
+    if time.tzinfo is not UTC:
+        time = time.astimezone(UTC)
     if "\0" in identifier or "\0" in stream:
         identifier, stream = clean(identifier), clean(stream)
     return Wire(identifier, time, stream, body)
@@ -190,7 +192,7 @@ def _invalid(message: str) -> RecordRejectedError:
         reason = Reason.BAD_ID if place == "`$.id`" else Reason.MISSING_FIELD
     elif "length <=" in problem:
         reason = Reason.TOO_LONG
-    elif not place:
+    elif not place and problem.startswith("Expected `object`"):
         reason = Reason.NOT_AN_OBJECT
     else:
         reason = _REASON_BY_PLACE.get(place, Reason.WRONG_TYPE)

@@ -1,0 +1,70 @@
+import pytest
+
+from monitor.records import LateTarget
+from monitor.traffic.formats.detect import NAMES, AutoFormat, format_named
+from monitor.traffic.formats.native import NativeFormat
+from monitor.traffic.formats.openai_chat import OpenAIChatFormat
+from tests.unit.traffic.lines import chat, exchange, native, records, refusal
+
+LATE = b'{"id": "1", "stream": "live", "target": "A taxi."}'
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_name_gives_the_format_of_that_name(name: str) -> None:
+    assert format_named(name).name == name
+
+
+def test_auto_reads_mixed_lines_as_their_own_formats_do() -> None:
+    auto = format_named("auto")
+    lines = [chat(), native(), chat(), chat(), LATE, native(model="m")]
+    native_format, openai = NativeFormat(), OpenAIChatFormat()
+    expected = [
+        exchange(openai, chat()),
+        exchange(native_format, native()),
+        exchange(openai, chat()),
+        exchange(openai, chat()),
+    ]
+    assert [exchange(auto, line) for line in lines[:4]] == expected
+    assert records(auto, LATE) == [LateTarget("1", "live", "A taxi.")]
+    assert exchange(auto, native(model="m")) == expected[1]
+
+
+@pytest.mark.parametrize("before", [native(), chat()])
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (native(response=5), "wrong_type"),
+        (native(time=None), "missing_field"),
+        (chat(response={}), "failed_call"),
+        (chat(time="now"), "bad_time"),
+        (b'{"spans": []}', "unknown_format"),
+        (b"{}", "unknown_format"),
+        (b"[]", "not_an_object"),
+        (b"{", "broken_json"),
+    ],
+)
+def test_the_reason_does_not_depend_on_the_line_before(
+    before: bytes, line: bytes, reason: str
+) -> None:
+    auto = format_named("auto")
+    exchange(auto, before)
+    assert refusal(auto, line).reason == reason
+
+
+def test_what_fitted_last_is_tried_first() -> None:
+    auto = format_named("auto")
+    assert isinstance(auto, AutoFormat)
+    exchange(auto, chat())
+    assert isinstance(auto._last, OpenAIChatFormat)
+
+
+def test_auto_counts_unknown_keys_and_knows_label_keys() -> None:
+    auto = format_named("auto", label_keys=["tenant"])
+    assert exchange(auto, native(tenant="acme", model="m")).labels == {"tenant": "acme"}
+    assert auto.unknown_keys == 1
+
+
+def test_the_formats_of_an_auto_are_its_own() -> None:
+    one, other = format_named("auto"), format_named("auto")
+    exchange(one, native(model="m"))
+    assert (one.unknown_keys, other.unknown_keys) == (1, 0)
