@@ -14,10 +14,12 @@ from monitor.records import ReferenceVersion
 from monitor.service.embedding import Embedder
 from monitor.service.ingest_job import Feed
 from monitor.service.reference_build import (
+    BuildRules,
     Embedding,
     LogReader,
     Selection,
     build_from_rows,
+    samples_of,
     select,
 )
 from monitor.service.shelf import ReferenceShelf
@@ -67,16 +69,19 @@ def build_reference(
         keeps = bool(settings.privacy.content_retention)
         embedder = Embedder(encoders, image_limits(settings), with_thumbnails=keeps)
         rows = Embedding(embedder, image_files(settings)).rows(reader, selection, report)
-        version, arrays, samples = build_from_rows(
-            rows,
-            settings=settings,
-            name=name,
-            encoders=encoders,
-            now=utc_now(),
-            report=report,
+        built = build_from_rows(
+            rows, name=name, encoders=encoders, rules=_rules(settings), report=report
         )
+        version = ReferenceVersion(
+            digest=built.digest,
+            name=name,
+            created_at=utc_now(),
+            encoder_digest=built.encoder_digest,
+            facts={"stream": stream, "exchanges": len(rows), **built.facts},
+        )
+        samples = samples_of(rows, built) if keeps else []
         with database.begin() as session:
-            save_reference(session, version, arrays, samples if keeps else ())
+            save_reference(session, version, built.arrays, samples)
             scope = stream or EVERY_STREAM
             is_first = scope not in active_references(session)
             if activate_it or (activate_it is None and is_first):
@@ -138,6 +143,17 @@ def delete_one_reference(settings: Settings, name: str) -> None:
         delete_reference(session, version.digest)
     shutil.rmtree(settings.data_dir / "references" / version.digest, ignore_errors=True)
     say(f"{version.identity} is deleted")
+
+
+def _rules(settings: Settings) -> BuildRules:
+    windows = settings.windows
+    return BuildRules(
+        seed=settings.reference.seed,
+        calibration_share=settings.reference.calibration_share,
+        null_draws=settings.reference.null_draws,
+        smallest_window=windows.min_samples,
+        usual_window=settings.sampling.per_pane * int(windows.length / windows.pane),
+    )
 
 
 def _feed(settings: Settings, paths: Sequence[str], format_name: str) -> Feed:

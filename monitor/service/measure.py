@@ -156,7 +156,12 @@ class Measurer:
             estimates = evaluate(
                 reference.reference.frozen, events, entropy_factor=self._rules.entropy_factor
             )
-            judged = judge(reference.reference, estimates, alpha)
+            judged = judge(
+                reference.reference,
+                estimates,
+                alpha,
+                entropy_factor=self._rules.entropy_factor,
+            )
         return [_measurement(replace(blank, signal=signal), judged[signal]) for signal in Signal]
 
 

@@ -1,14 +1,17 @@
 """Building a reference from logs: a uniform sample of them, embedded, split, calibrated, stored."""
 
 import heapq
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
-from monitor.records import Exchange, LateTarget, Rejection
-from monitor.service.embedding import Embedder, ImageFiles, average_images
+from monitor.encoders.encoder import EncoderPair
+from monitor.records import Exchange, LateTarget, ReferenceSample, Rejection
+from monitor.reference.build import BuiltReference, build
+from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
 from monitor.service.ingest_job import BATCH_BYTES, BATCH_LINES, Feed
 from monitor.service.intake import MAX_AHEAD
 from monitor.traffic.formats.detect import format_named
@@ -156,3 +159,53 @@ class Embedding:
                 )
             )
         return rows
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRules:
+    """How a reference is split, drawn from and used."""
+
+    seed: int
+    calibration_share: float
+    null_draws: int
+    smallest_window: int
+    usual_window: int
+
+
+def build_from_rows(
+    rows: Sequence[ReferenceRow],
+    *,
+    name: str,
+    encoders: EncoderPair,
+    rules: BuildRules,
+    report: Report,
+) -> BuiltReference:
+    """Split, train, calibrate and freeze; in as many threads as there are cores."""
+    return build(
+        columns(rows, encoders.textual.dim),
+        name=name,
+        encoder_digest=encoders.digest,
+        seed=rules.seed,
+        calibration_share=rules.calibration_share,
+        smallest_window=rules.smallest_window,
+        usual_window=rules.usual_window,
+        null_draws=rules.null_draws,
+        workers=os.cpu_count() or 1,
+        progress=report,
+    )
+
+
+def samples_of(rows: Sequence[ReferenceRow], built: BuiltReference) -> list[ReferenceSample]:
+    """What people are shown of each exchange of a reference."""
+    return [
+        ReferenceSample(
+            position=position,
+            exchange_id=row.exchange.id,
+            part=part,
+            text=row.exchange.text,
+            response=row.exchange.response,
+            target=row.exchange.target,
+            thumbnail=row.thumbnail,
+        )
+        for position, (row, part) in enumerate(zip(rows, built.parts, strict=True))
+    ]

@@ -45,8 +45,7 @@ class ReferenceShelf:
         with self._database.read() as session:
             version = find_reference(session, digest)
             arrays = load_arrays(session, digest)
-        facts = {**version.facts, "digest": version.digest}
         with single_threaded():
-            reference = Reference.from_arrays(version.name, version.encoder_digest, arrays, facts)
+            reference = Reference.load(version, arrays)
         reference.require_encoder(self._encoder_digest)
         return LoadedReference(reference, reference.open_neighbourhood(self._folder))
