@@ -166,6 +166,7 @@ def upgrade() -> None:
         sa.Column("novelty_reference", sa.String(64), nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_samples"),
         sa.UniqueConstraint("stream", "exchange_id", name="uq_samples_stream"),
+        sqlite_autoincrement=True,
     )
     partial_index(
         "ix_samples_content",

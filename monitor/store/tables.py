@@ -184,6 +184,9 @@ class SampleRow(Base):
         ),
         Index("ix_samples_stored_at", "stored_at"),
         _partial_index("ix_samples_content", "stored_at", where=SAMPLE_HAS_CONTENT),
+        # Else SQLite gives the id of a displaced sample to the next one, whose vectors would then
+        # be those that a worker was computing for the other.
+        {"sqlite_autoincrement": True},
     )
 
 
