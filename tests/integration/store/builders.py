@@ -1,6 +1,6 @@
 """Small records with everything filled in but what a test is about."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
@@ -97,7 +97,3 @@ def measurement(
 
 def version(digest: str, name: str = "coco", age: timedelta = timedelta()) -> ReferenceVersion:
     return ReferenceVersion(digest, name, NOW - age, DIGEST, {"n": 3})
-
-
-def names(exchange_ids: Iterable[str]) -> list[str]:
-    return sorted(exchange_ids)
