@@ -187,18 +187,19 @@ class Gunzip:
                 return content
 
     def _decompress(self, compressed: bytes, size: int) -> bytes:
-        # On an error zlib drops what that call had decoded, so smaller steps are tried from here.
-        before = self._inflate.copy()
+        # On an error zlib drops what that call had decoded, so less and less is given to it.
+        before, given = self._inflate.copy(), len(compressed)
         while True:
             try:
-                content = self._inflate.decompress(compressed, size)
+                content = self._inflate.decompress(compressed[:given], size)
             except zlib.error:
-                if size == 1:
+                self._inflate = before.copy()
+                if given == 1:
                     self._input = compressed
                     raise DamagedError("the gzip file is damaged") from None
-                self._inflate = before.copy()
-                size //= 2
+                given //= 2
                 continue
             self._between_members = self._inflate.eof
-            self._input = self._inflate.unused_data or self._inflate.unconsumed_tail
+            left = self._inflate.unused_data or self._inflate.unconsumed_tail
+            self._input = left + compressed[given:]
             return content
