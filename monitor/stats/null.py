@@ -10,7 +10,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SHARE_OF_POOL = 4  # pseudo-windows of more than a quarter of the pool overlap too much
-SIZES_FOR_TWO_POWERS = 3  # with fewer, noise decides between 1/n and 1/n²
+SIZES_FOR_TWO_POWERS = 3  # with fewer, noise would decide; 1/n alone is the cautious law
 
 
 def null_sizes(pool: int, smallest: int) -> Ints:
@@ -64,7 +64,7 @@ class Null:
     around the pool's own value with variance ``v(n) - v(pool)``, while a new window lies around
     that value with variance ``v(n) + v(pool)``. ``at`` widens the draws accordingly, with
     ``v(n) = linear / n + quadratic / n²``, the Hoeffding decomposition of a statistic of degree
-    two, fitted to the spread over the grid.
+    two, fitted to the spread over the grid and taken one standard error high.
     """
 
     sizes: Ints  # (g,) ascending
@@ -140,23 +140,25 @@ class Null:
         return between
 
     def _variance(self, n: Ints) -> Floats:
-        """Fitted ``v(n)``: least squares on relative errors, both coefficients >= 0."""
+        """``v(n)`` by least squares on relative errors, plus one standard error for its noise."""
         variance = self.draws.var(axis=1, ddof=1)
         seen = variance > 0
         if not seen.any():
             return np.zeros(len(n))
-        powers = np.array([[1], [2]])
+        powers = np.array([[1], [2]] if seen.sum() >= SIZES_FOR_TWO_POWERS else [[1]])
         within = (1.0 / self.sizes[seen] ** powers - 1.0 / self.pool**powers) / variance[seen]
-        law: Floats = _nonnegative_fit(within) @ (1.0 / n**powers)
+        wanted = 1.0 / n**powers
+        noise = 2 / self.draws.shape[1]  # relative variance of a sample variance
+        covariance = noise * np.linalg.inv(within @ within.T)
+        stderr = np.sqrt(np.einsum("pn,pq,qn->n", wanted, covariance, wanted))
+        law: Floats = _nonnegative_fit(within) @ wanted + stderr
         return law
 
 
 def _nonnegative_fit(columns: Floats) -> Floats:
-    """Coefficients >= 0 of the two rows of ``columns`` whose sum is nearest to 1 everywhere."""
+    """Coefficients >= 0 of the rows of ``columns`` whose sum is nearest to 1 everywhere."""
     alone = columns.sum(axis=1) / np.square(columns).sum(axis=1)
-    if columns.shape[1] < SIZES_FOR_TWO_POWERS:  # 1/n alone is the cautious law
-        return np.array([alone[0], 0.0])
     both = np.linalg.lstsq(columns.T, np.ones(columns.shape[1]), rcond=None)[0]
     if (both >= 0).all():
         return np.asarray(both, dtype=np.float64)
-    return np.array([alone[0], 0.0]) if both[1] < 0 else np.array([0.0, alone[1]])
+    return np.where(both < 0, 0.0, alone)

@@ -10,7 +10,7 @@ from monitor.stats.tail import tail_quantile
 
 pytestmark = pytest.mark.statistical
 
-NULLS = 4000
+NULLS = 40_000
 
 
 def levels(law: Any, m: int, alpha: float) -> tuple[float, float]:

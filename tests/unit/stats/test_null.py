@@ -17,9 +17,13 @@ def null(
     spread: tuple[float, float] = (1.0, 0.0),
     *,
     sizes: npt.NDArray[np.int64] = SIZES,
+    m: int = 200_000,
 ) -> Null:
-    """Null that follows its laws exactly: mean ``a + b/n``, variance ``c/n + d/n²``, m = 200."""
-    shape = np.linspace(-1, 1, 200)
+    """Null that follows its laws exactly: mean ``a + b/n``, variance ``c/n + d/n²``.
+
+    So many draws that the allowance for their noise is below 4 % of the variance.
+    """
+    shape = np.linspace(-1, 1, m)
     shape /= shape.std(ddof=1)
     linear, quadratic = spread
     variance = linear * (1 / sizes - 1 / POOL) + quadratic * (1 / sizes**2 - 1 / POOL**2)
@@ -85,7 +89,7 @@ def test_the_variance_is_that_of_a_window_plus_that_of_the_pool(
     def law(size: int) -> float:
         return spread[0] / size + spread[1] / size**2
 
-    assert moments(null(spread=spread), n)[1] == pytest.approx(law(n) + law(POOL), rel=1e-6)
+    assert moments(null(spread=spread), n)[1] == pytest.approx(law(n) + law(POOL), rel=0.04)
 
 
 @pytest.mark.parametrize("spread", [(1.0, 0.0), (0.0, 30.0)])
@@ -98,8 +102,13 @@ def test_between_sizes_the_null_is_no_narrower_than_its_law(
     assert moments(null(spread=spread), n)[1] >= law
 
 
+@pytest.mark.parametrize("n", [25, 70, 100, 150, 1200])
+def test_few_draws_make_the_null_wider_than_many(n: int) -> None:
+    assert moments(null(m=50), n)[1] > moments(null(), n)[1]
+
+
 def test_the_null_has_no_jump_at_the_largest_size() -> None:
-    at_last, after = null().at(100), null().at(101)
+    at_last, after = null(m=200).at(100), null(m=200).at(101)
     assert after == pytest.approx(at_last, abs=2e-3)
 
 
@@ -112,7 +121,7 @@ def test_draws_stay_in_order_at_every_n() -> None:
 
 def test_one_size_is_enough_and_keeps_to_the_cautious_law() -> None:
     single = null(sizes=np.array([100]))
-    assert moments(single, 200)[1] == pytest.approx(1 / 200 + 1 / POOL, rel=1e-9)
+    assert moments(single, 200)[1] == pytest.approx(1 / 200 + 1 / POOL, rel=0.04)
 
 
 def test_a_degenerate_null_stays_degenerate_at_every_n() -> None:
