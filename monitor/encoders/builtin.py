@@ -24,7 +24,7 @@ DIM = 768
 SEED = 20_250_502
 
 CHARACTERS_MAX = 16_384
-NGRAMS = (2, 3, 4, 5)
+NGRAM_MAX = 3
 BUCKET_BITS = 13
 BUCKETS = 1 << BUCKET_BITS
 
@@ -48,17 +48,17 @@ def builtin_encoders() -> EncoderPair:
 
 
 class BuiltinTextEncoder:
-    """Character n-grams hashed into buckets, then a fixed Gaussian projection.
+    """Runs of one to three characters hashed into buckets, then a fixed Gaussian projection.
 
-    Language-agnostic; sensitive to spelling, wording and script. Case and the kind and amount of
-    white space make no difference; a text is read up to `CHARACTERS_MAX`.
+    Language-agnostic; sensitive to spelling, case, wording and script. The kind and amount of white
+    space make no difference; a text is read up to `CHARACTERS_MAX`.
     """
 
     dim = DIM
 
     def __init__(self) -> None:
         self._projection = _gaussian(stream=1, shape=(BUCKETS, DIM))
-        self.digest = _digest("text", (VERSION, CHARACTERS_MAX, NGRAMS), self._projection)
+        self.digest = _digest("text", (VERSION, CHARACTERS_MAX, NGRAM_MAX), self._projection)
 
     def encode(self, inputs: Sequence[str]) -> Tensor:
         """See `Encoder.encode`."""
@@ -144,7 +144,7 @@ class BuiltinImageEncoder:
 
 
 def _normalised(text: str) -> str:
-    return " ".join(unicodedata.normalize("NFC", text[:CHARACTERS_MAX].lower()).split())
+    return " ".join(unicodedata.normalize("NFC", text[:CHARACTERS_MAX]).split())
 
 
 def _ngram_cells(
@@ -152,12 +152,13 @@ def _ngram_cells(
 ) -> Iterator[npt.NDArray[np.int64]]:
     """For every n-gram within one text, its text and bucket as one number."""
     rolling = points.astype(np.uint64)
-    for n in NGRAMS:
-        rolling = rolling[:-1] * _MULTIPLIER + points[n - 1 :]
-        mixed = rolling ^ (rolling >> np.uint64(32))
-        bucket = (mixed * _MULTIPLIER >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
-        within = owner[n - 1 :] == owner[: len(bucket)]
-        yield (owner[: len(bucket)] * BUCKETS + bucket)[within]
+    for n in range(1, NGRAM_MAX + 1):
+        if n > 1:
+            rolling = rolling[:-1] * _MULTIPLIER + points[n - 1 :]
+        mixed = (rolling ^ (rolling >> np.uint64(32))) * _MULTIPLIER
+        bucket = (mixed >> np.uint64(64 - BUCKET_BITS)).astype(np.int64)
+        first = owner[: len(bucket)]
+        yield (first * BUCKETS + bucket)[first == owner[n - 1 :]]
 
 
 def _gaussian(*, stream: int, shape: tuple[int, ...]) -> Tensor:

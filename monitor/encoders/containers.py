@@ -16,6 +16,7 @@ from monitor.errors import ImageRejectedError
 PARTS_MAX = 16_384  # chunks or segments of one file
 SCANS_MAX = 64  # of a progressive JPEG; each costs a pass over all pixels
 SUB_BLOCKS_MAX = 262_144  # of a GIF, up to the end of its first frame
+EXIF_ENTRIES_MAX = 1024
 
 
 class Refusal(StrEnum):
@@ -245,7 +246,7 @@ def _orientation(exif: bytes) -> int:
     try:
         (at,) = struct.unpack_from(order + "I", exif, 4)
         (entries,) = struct.unpack_from(order + "H", exif, at)
-        for entry in range(at + 2, at + 2 + 12 * entries, 12):
+        for entry in range(at + 2, at + 2 + 12 * min(entries, EXIF_ENTRIES_MAX), 12):
             tag, kind, _, value = struct.unpack_from(order + "HHIH", exif, entry)
             if (tag, kind) == _EXIF_ORIENTATION_SHORT:
                 return value if 1 <= value <= 8 else 1  # noqa: PLR2004 - the values EXIF defines

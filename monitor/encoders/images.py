@@ -65,10 +65,12 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
     container = open_container(data)
     if not container.width or not container.height:
         raise ImageRejectedError(Refusal.BROKEN, "a side of no pixels")
-    if container.width * container.height > limits.max_pixels:
+    # libwebp holds four canvases at once, twice what the other decoders need.
+    max_pixels = limits.max_pixels // (2 if container.format is ImageFormat.WEBP else 1)
+    if container.width * container.height > max_pixels:
         raise ImageRejectedError(
             Refusal.TOO_MANY_PIXELS,
-            f"{container.width} x {container.height} is more than {limits.max_pixels} pixels",
+            f"{container.width} x {container.height} is more than {max_pixels} pixels",
         )
     _silence_pillow()
     try:
@@ -125,7 +127,7 @@ def read_below(root: Path, relative: str, limits: ImageLimits) -> bytes:
             `TOO_MANY_BYTES`.
     """
     parts = Path(relative).parts
-    if not parts or "\0" in relative or ".." in parts or Path(relative).is_absolute():
+    if not parts or ".." in parts or Path(relative).is_absolute():
         raise ImageRejectedError(Refusal.OUTSIDE_ROOT, "a path below the image root is expected")
     try:
         base = root.resolve()
@@ -135,20 +137,24 @@ def read_below(root: Path, relative: str, limits: ImageLimits) -> bytes:
         return _read_regular(path, limits)
     except (FileNotFoundError, NotADirectoryError):
         raise ImageRejectedError(Refusal.ABSENT, "no such file below the image root") from None
-    except (OSError, RuntimeError) as exc:  # RuntimeError: links in a circle
+    # RuntimeError: links in a circle. ValueError: a name that no file can have.
+    except (OSError, RuntimeError, ValueError) as exc:
         raise ImageRejectedError(Refusal.UNREADABLE, type(exc).__name__) from None
 
 
 def _read_regular(path: Path, limits: ImageLimits) -> bytes:
     # Not blocking, or opening a pipe would wait for its writer.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(handle, "rb") as file:
+    try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise ImageRejectedError(Refusal.NOT_A_FILE, "a regular file is expected")
         if status.st_size > limits.max_bytes:
             raise _too_many_bytes(limits)
-        return file.read(limits.max_bytes + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(status.st_size)
+    finally:
+        os.close(handle)
 
 
 def _decoded(container: Container, longest_side: int) -> Image.Image:
