@@ -47,6 +47,8 @@ def postgres_url() -> Iterator[str]:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"no PostgreSQL could be started: {exc}")
+    for statement in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
+        server.psql(statement)  # nothing of it has to outlive a power cut
     yield server.get_uri()
     server.cleanup()
     folder.rmdir()

@@ -32,7 +32,8 @@ class Database:
     """One database and its connections; safe to share between threads.
 
     On either backend one write transaction runs at a time, so that store functions may read,
-    decide and write without a retry. Keep write transactions short.
+    decide and write without a retry. One that waits for half a minute fails with an
+    ``OperationalError``: keep write transactions short, and open none within another.
     """
 
     def __init__(self, engine: Engine, *, path: Path | None) -> None:
@@ -152,6 +153,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _wait_for_turn(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
+        patience = f"{_BUSY_SECONDS * 1000:.0f}"  # the unit is milliseconds
+        connection.execute(select(func.set_config("lock_timeout", patience, True)))  # noqa: FBT003 - "for this transaction" in a function of the server
         connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
 
 

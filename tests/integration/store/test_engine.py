@@ -4,9 +4,10 @@ from traceback import format_exception
 
 import pytest
 from sqlalchemy import func, insert, select, text, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from monitor.errors import StoreError
+from monitor.store import engine
 from monitor.store.counters import add_counts, all_counts
 from monitor.store.engine import Database, open_database
 from monitor.store.tables import CounterRow, SampleImageRow, StreamRow
@@ -137,6 +138,20 @@ def test_no_update_is_lost_between_two_writers_that_read_first(database: Databas
         list(threads.map(add_one, range(100)))
     with database.read() as session:
         assert session.scalar(select(CounterRow.count)) == 101
+
+
+def test_a_writer_that_waits_too_long_gets_an_error(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    url = database._engine.url.render_as_string(hide_password=False)
+    with (
+        open_database(url) as impatient,
+        impatient.begin(),
+        pytest.raises(OperationalError, match=r"locked|lock timeout"),
+        impatient.begin(),
+    ):
+        pass
 
 
 def test_a_row_without_its_parent_is_refused(database: Database) -> None:
