@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.traffic.sources.lines import CHUNK_BYTES, DamagedError, Gunzip, LineReader
+from monitor.traffic.sources.lines import BOM, CHUNK_BYTES, DamagedError, Gunzip, LineReader
 
 LINES = st.lists(st.binary(max_size=12).map(lambda b: b.replace(b"\n", b"")), max_size=30)
 
@@ -22,7 +22,8 @@ def reader(
 
 
 def wanted(content: bytes) -> list[bytes]:
-    return [line for line in io.BytesIO(content).readlines() if line.strip()]
+    lines = io.BytesIO(content.removeprefix(BOM)).readlines()
+    return [line for line in lines if line.strip()]
 
 
 def read_all(content: bytes, max_lines: int = 1000) -> list[bytes]:
