@@ -7,7 +7,6 @@ import io
 import os
 import re
 import stat
-import warnings
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -20,6 +19,7 @@ from monitor.encoders.containers import Container, ImageFormat, Refusal, open_co
 from monitor.errors import ImageRejectedError
 
 BACKGROUND = (255, 255, 255)  # behind transparent pixels
+_PIXELS_MAX = 80_000_000  # Pillow warns of a bomb a little above
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,10 @@ class ImageLimits:
     max_bytes: int = 20 * 2**20
     max_pixels: int = 2**24
     longest_side: int = 512
+
+    def __post_init__(self) -> None:
+        if self.max_pixels > _PIXELS_MAX:
+            raise ValueError(f"max_pixels is {self.max_pixels}, at most {_PIXELS_MAX} is possible")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +76,6 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
             Refusal.TOO_MANY_PIXELS,
             f"{container.width} x {container.height} is more than {max_pixels} pixels",
         )
-    _silence_pillow()
     try:
         image = _upright(_decoded(container, limits.longest_side), container.orientation)
         pixels = np.asarray(image)
@@ -185,17 +188,10 @@ def _upright(image: Image.Image, orientation: int) -> Image.Image:
     return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
 
 
-def _silence_pillow() -> None:
-    # A standing filter, because warnings.catch_warnings is not safe in threads.
-    if _PILLOW_WARNINGS not in warnings.filters:
-        warnings.filterwarnings("ignore", module=_PILLOW_WARNINGS[3].pattern)
-
-
 def _too_many_bytes(limits: ImageLimits) -> ImageRejectedError:
     return ImageRejectedError(Refusal.TOO_MANY_BYTES, f"more than {limits.max_bytes} bytes")
 
 
-_PILLOW_WARNINGS = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 _DATA_URI = re.compile(rb"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _FIRST_SIDEWAYS = 5  # EXIF orientations from here on swap width and height

@@ -148,6 +148,11 @@ def test_too_many_bytes_are_refused_unread() -> None:
     assert refusal(b"?" * 11, ImageLimits(max_bytes=10)) == Refusal.TOO_MANY_BYTES
 
 
+def test_a_pixel_cap_that_pillow_would_warn_about_is_not_accepted() -> None:
+    with pytest.raises(ValueError, match="at most 80000000"):
+        ImageLimits(max_pixels=10**9)
+
+
 def test_an_image_of_no_height_is_broken() -> None:
     data = bytearray(KINDS["png"]())
     data[20:24] = bytes(4)
