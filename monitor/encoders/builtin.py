@@ -6,6 +6,7 @@ are the same bits on every machine.
 """
 
 import hashlib
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 
@@ -101,17 +102,19 @@ class BuiltinImageEncoder:
     dim = DIM
 
     def __init__(self) -> None:
-        filters = _gaussian(stream=2, shape=(3, FILTERS, 1, 3, 3))
-        filters -= filters.mean(dim=(3, 4), keepdim=True)
+        features = SCALES * 3 * FILTERS + 3 * CELLS**2
+        drawn = _gaussian(stream=2, shape=(3, FILTERS, 1, 3, 3))
+        phases = _gaussian(stream=3, shape=(features, DIM // 2))
+        constants = (VERSION, SIDE, OPPONENT, ENERGY_FLOOR, FALL_GAIN, LEVEL_GAIN, LAYOUT_GAIN)
+        # Of the weights as drawn: sums, as below, may end in other bits on another machine.
+        self.digest = _digest("image", constants, drawn, phases)
+        filters = drawn - drawn.mean(dim=(3, 4), keepdim=True)
         filters /= filters.square().sum(dim=(3, 4), keepdim=True).sqrt()
         # One group of filters per opponent channel, expressed on RGB.
         self._opponent = torch.tensor(OPPONENT)
         mixed = (filters * self._opponent[:, None, :, None, None]).flatten(0, 1)
         self._filters = mixed.contiguous(memory_format=torch.channels_last)
-        features = SCALES * 3 * FILTERS + 3 * CELLS**2
-        self._frequencies = _gaussian(stream=3, shape=(features, DIM // 2)) / features**0.5
-        constants = (VERSION, SIDE, ENERGY_FLOOR, FALL_GAIN, LEVEL_GAIN, LAYOUT_GAIN)
-        self.digest = _digest("image", constants, self._filters, self._frequencies)
+        self._frequencies = phases / features**0.5
 
     def encode(self, inputs: Sequence[DecodedImage]) -> Tensor:
         """See `Encoder.encode`."""
@@ -169,7 +172,7 @@ def _gaussian(*, stream: int, shape: tuple[int, ...]) -> Tensor:
     """
     words = np.random.Philox(key=SEED + stream).random_raw(int(np.prod(shape)))
     total = words.view(np.uint8).reshape(-1, 8).sum(axis=1, dtype=np.float32)
-    return torch.from_numpy(((total - 1020.0) / np.float32(43690.0**0.5)).reshape(shape))
+    return torch.from_numpy(((total - 1020.0) / np.float32(math.sqrt(43690.0))).reshape(shape))
 
 
 def _digest(kind: str, constants: Sequence[object], *weights: Tensor) -> str:
