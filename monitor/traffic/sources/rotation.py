@@ -26,7 +26,7 @@ def rotated(pattern: str) -> Mapping[Path, list[Path]]:
     """
     families: defaultdict[Path, list[Path]] = defaultdict(list)
     name = Path(pattern).name
-    for path in {*matching(pattern + ".*"), *matching(pattern + "-*")}:
+    for path in sorted({*matching(pattern + ".*"), *matching(pattern + "-*")}):
         ends = (i for i, c in enumerate(path.name) if c in ".-")
         stem = next((path.name[:i] for i in ends if fnmatchcase(path.name[:i], name)), name)
         families[path.with_name(stem)].append(path)

@@ -32,7 +32,7 @@ def test_an_unfinished_line_is_read_when_it_is_finished(log: Path) -> None:
 def test_a_log_is_read_once_its_first_line_is_finished(log: Path) -> None:
     reader = Reader(log)
     log.write_text("line")
-    assert reader.all() == []
+    assert reader.source.ready({}) == []
     with log.open("a") as file:
         file.write(" 1\n")
     assert reader.all() == names(1)

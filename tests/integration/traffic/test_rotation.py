@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.records import Cursor
 from tests.integration.traffic.reading import Reader, names, touch, write, zip_away
 
 
@@ -56,15 +57,46 @@ def test_the_gzip_of_a_rotated_file_goes_on_where_the_file_stopped(
     assert sorted(reader.all()) == names(1, 2, 3, 4)[before:]
 
 
-def test_a_gzip_beside_its_original_is_not_read_twice(log: Path) -> None:
+def test_a_gzip_that_is_still_written_beside_its_original_is_left_alone(log: Path) -> None:
     reader = Reader(log)
     write(log, 1, 2)
-    zipped = log.with_name("x.jsonl.gz")
-    zipped.write_bytes(gzip.compress(log.read_bytes())[:-6])
-    assert reader.all() == names(1, 2)
-    zipped.write_bytes(gzip.compress(log.read_bytes()))
-    log.unlink()
+    reader.step(1)
+    rotated = log.rename(log.with_name("x.jsonl.1"))
+    zipped = log.with_name("x.jsonl.1.gz")
+    zipped.write_bytes(gzip.compress(rotated.read_bytes())[:-6])
+    assert reader.all() == names(2)
+    zipped.write_bytes(gzip.compress(rotated.read_bytes()))
+    rotated.unlink()
     assert (reader.all(), reader.reasons) == ([], [])
+
+
+def test_the_gzip_of_a_log_ends_with_its_last_line_finished_or_not(log: Path) -> None:
+    reader = Reader(log)
+    log.write_text("line 1\nline 2")
+    assert reader.all() == names(1)
+    zip_away(log.rename(log.with_name("x.jsonl.1")))
+    assert reader.all() == names(2)
+
+
+def test_a_gzip_that_was_read_is_not_opened_after_a_restart(log: Path) -> None:
+    reader = Reader(log)
+    write(log, 1, 2)
+    reader.all()
+    zip_away(log.rename(log.with_name("x.jsonl.1")))
+    reader.restart()
+    assert reader.source.ready(reader.cursors) == []
+
+
+def test_the_rest_of_a_rotated_file_is_read_though_a_newer_one_was_begun(log: Path) -> None:
+    reader = Reader(log)
+    write(log, 1, 2, at=100)
+    reader.step(1)
+    log.rename(log.with_name("x.jsonl.1"))
+    write(log, 3, at=200)
+    newer = reader.source.ready(reader.cursors)[1]
+    reader.cursors[newer.id] = Cursor("logs", newer.id, 7, at_end=True)
+    reader.restart()
+    assert reader.all() == names(2)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -97,6 +129,16 @@ def test_a_kill_after_each_batch_does_not_lose_a_rotated_file(log: Path) -> None
     reader.restart()
     third = reader.step()
     assert [batch.lines for batch in (second, third) if batch] == [[b"line 2\n"], [b"line 3\n"]]
+
+
+def test_a_file_written_in_the_same_instant_as_the_last_one_read_is_read(log: Path) -> None:
+    reader = Reader(log)
+    write(log, 1, at=100)
+    reader.all()
+    log.rename(log.with_name("x.jsonl.2"))
+    write(log.with_name("x.jsonl.1"), 2, at=100)
+    reader.restart()
+    assert reader.all() == names(2)
 
 
 def test_rotations_between_two_looks_lose_nothing(log: Path) -> None:
