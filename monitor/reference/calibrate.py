@@ -74,7 +74,7 @@ def draw_nulls(
         for population in Population
         if lacking(frozen, population) is None
     }
-    sizes = {p: null_sizes(len(pool), frozen.smallest_window) for p, pool in pools.items()}
+    sizes = {p: _grid(len(pool), frozen.smallest_window) for p, pool in pools.items()}
     total, done = draws * sum(len(grid) for grid in sizes.values()), 0
 
     def advance() -> None:
@@ -126,6 +126,16 @@ def judge(
         signal: _judgement(estimate, nulls.decide(signal, alpha))
         for signal, estimate in estimates.items()
     }
+
+
+def _grid(pool: int, smallest: int) -> list[int]:
+    """``null_sizes``, and half of the pool.
+
+    Between a quarter and the whole pool the mean of a divergence in hundreds of dimensions bends:
+    a chord was 7 % too low at half (four spreads of the null), with half on the grid 1.4 % at
+    most. Draws of half the pool overlap; ``Null`` allows for what that takes from their spread.
+    """
+    return sorted({*null_sizes(pool, smallest).tolist(), pool // 2})
 
 
 def _nulls_of(
