@@ -126,9 +126,7 @@ def _contrast(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
 def _jpeg(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=(40, 25, 15, 10, 6)[level])
-    with Image.open(buffer, formats=("JPEG",)) as image:
-        decoded: Pixels = np.asarray(image)
-    return decoded
+    return np.asarray(Image.open(buffer, formats=("JPEG",)))
 
 
 def _rounded(values: Floats) -> Pixels:
