@@ -169,7 +169,7 @@ class FileSource:
     def _look_at(self, paths: Iterable[Path]) -> Iterator[LogFile]:
         for path in paths:
             try:
-                if path.is_fifo() and not self._follow:
+                if not self._follow and path.is_fifo():
                     self._open_pipe(path)
                 else:
                     yield self._heads.look_at(path)

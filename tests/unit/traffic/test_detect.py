@@ -1,9 +1,12 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from monitor.records import LateTarget
+from monitor.records import Exchange, LateTarget, Rejection
 from monitor.traffic.formats.detect import NAMES, AutoFormat, format_named
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
+from monitor.traffic.formats.wire import Wire
 from tests.unit.traffic.lines import chat, exchange, native, records, refusal
 
 LATE = b'{"id": "1", "stream": "live", "target": "A taxi."}'
@@ -68,3 +71,19 @@ def test_the_formats_of_an_auto_are_its_own() -> None:
     one, other = format_named("auto"), format_named("auto")
     exchange(one, native(model="m"))
     assert (one.unknown_keys, other.unknown_keys) == (1, 0)
+
+
+@given(
+    line=st.sampled_from([chat(), native(labels={"a": 1}), LATE]),
+    flips=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4),
+    end=st.integers(1, 400),
+)
+def test_a_damaged_line_is_one_record_or_one_rejection(
+    line: bytes, flips: list[tuple[int, int]], end: int
+) -> None:
+    damaged = bytearray(line)
+    for at, value in flips:
+        damaged[at % len(line)] = value
+    (record,) = records(format_named("auto"), bytes(damaged[:end]))
+    assert isinstance(record, Wire | LateTarget | Rejection)
+    assert not isinstance(record, Wire) or isinstance(record.exchange(), Exchange)
