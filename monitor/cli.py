@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -36,11 +36,25 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except MonitorError as exc:
-        from monitor.commands.terminal import printable
+        _fail(str(exc))
+    except OSError as exc:
+        _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
+    except Exception as exc:
+        from sqlalchemy.exc import SQLAlchemyError
 
-        for line in str(exc).splitlines():
-            click.echo(f"mllm-monitor: {printable(line)}", err=True)
-        sys.exit(2)
+        from monitor.commands.terminal import in_one_line
+
+        if not isinstance(exc, SQLAlchemyError):
+            raise
+        _fail(in_one_line(exc))
+
+
+def _fail(message: str) -> NoReturn:
+    from monitor.commands.terminal import printable
+
+    for line in message.splitlines():
+        click.echo(f"mllm-monitor: {printable(line)}", err=True)
+    sys.exit(2)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

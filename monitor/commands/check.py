@@ -4,11 +4,10 @@ import glob
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.commands.terminal import put, put_json, say
+from monitor.commands.terminal import in_one_line, put, put_json, say
 from monitor.errors import MonitorError
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.wiring import load_encoders
@@ -44,10 +43,10 @@ def _guarded(part: Callable[[Settings], Iterator[Finding]], settings: Settings) 
     found: list[Finding] = []
     try:
         found.extend(part(settings))
-    except MonitorError as exc:
+    except (MonitorError, OSError) as exc:
         found.append((False, str(exc)))
     except SQLAlchemyError as exc:
-        found.append((False, f"database: {str(exc.__cause__ or exc).splitlines()[0]}"))
+        found.append((False, in_one_line(exc)))
     return found
 
 
@@ -139,8 +138,8 @@ def _sampling(settings: Settings) -> Iterator[Finding]:
 
 def _without_password(settings: Settings) -> object:
     shown = settings.model_dump(mode="json")
-    url = urlsplit(settings.database.url)
-    if url.password:
-        place = url.netloc.rpartition("@")[2]
-        shown["database"]["url"] = urlunsplit(url._replace(netloc=f"{url.username}:***@{place}"))
+    try:
+        shown["database"]["url"] = open_database(settings.database.url).url_for_people
+    except MonitorError:
+        shown["database"]["url"] = "***"  # whatever it is, it may hold a password
     return shown

@@ -5,9 +5,10 @@ from contextlib import ExitStack, contextmanager
 from threading import Event
 
 import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.errors import MonitorError
-from monitor.records import Rejection
 from monitor.service.daemon import scheduled, stop_on_signals
 from monitor.service.intake import Batch, Receipt
 from monitor.service.logs import configure_logs
@@ -15,6 +16,7 @@ from monitor.service.wiring import (
     Clock,
     Surroundings,
     configured_feeds,
+    forget_leftovers,
     load_encoders,
     make_jobs,
     make_surroundings,
@@ -52,7 +54,6 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
     with ExitStack() as stack:
         database = stack.enter_context(opened_database(settings, alone=True))
         around = make_surroundings(settings, database, clock, stop)
-        stack.callback(stop.set)
         waiting_for = ["the encoders are loading"]
         around.publisher.refresh()
         address = stack.enter_context(_serving(settings, around, waiting_for))
@@ -60,9 +61,14 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
         encoders = load_encoders(settings)
         log.info("encoders_loaded", name=encoders.name, digest=encoders.digest[:12])
         log.warning("encoders_untrained", note=BUILTIN_NOTE)
-        jobs = make_jobs(settings, around, encoders, configured_feeds(settings), follows_clock=True)
+        forget_leftovers(database, encoders)
+        feeds = configured_feeds(settings)
+        for feed in feeds:
+            stack.enter_context(feed.source)
+        jobs = make_jobs(settings, around, encoders, feeds, follows_clock=True)
         jobs.measure.require_usable_references()
         stack.enter_context(scheduled(schedule(settings, jobs, around)))
+        stack.callback(stop.set)  # first of all, so that the jobs end after the unit at hand
         waiting_for.clear()
         log.info("daemon_ready", sources=len(settings.sources))
         yield address, around
@@ -77,9 +83,10 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
         )
     )
 
-    def admit(lines: Sequence[bytes], rejections: Sequence[Rejection] = ()) -> Receipt:
+    def admit(path: str, lines: Sequence[bytes]) -> Receipt:
         form = format_named("auto", label_keys=settings.slices.top_level_keys)
-        return around.intake.admit(Batch("http", "", lines, rejections), form)
+        # One partition for all paths, so that a late target is known by the exchanges' times.
+        return around.intake.admit(Batch("http", "", lines, counted_as=path), form)
 
     parts = WebParts(
         registry=around.telemetry.registry,
@@ -97,7 +104,7 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
 def _database_trouble(around: Surroundings) -> list[str]:
     try:
         with around.database.read() as session:
-            session.connection()
-    except MonitorError as exc:
-        return [str(exc)]
+            session.execute(select(1))
+    except (MonitorError, SQLAlchemyError) as exc:
+        return [str(exc).partition("\n")[0]]
     return []

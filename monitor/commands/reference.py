@@ -81,7 +81,9 @@ def build_reference(
         )
         samples = samples_of(rows, built) if keeps else []
         with database.begin() as session:
-            save_reference(session, version, built.arrays, samples)
+            if not save_reference(session, version, built.arrays, samples):
+                version = find_reference(session, version.digest)
+                say(f"the very same reference is stored already, as {version.identity}")
             scope = stream or EVERY_STREAM
             is_first = scope not in active_references(session)
             if activate_it or (activate_it is None and is_first):

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from threading import Event
 
 from monitor.commands.terminal import measurement_table, progress, put_json, put_table, say
-from monitor.errors import MonitorError
+from monitor.errors import MonitorError, SourceError
 from monitor.records import ALL, Measurement
 from monitor.service.daemon import stop_on_signals
 from monitor.service.ingest_job import Feed
@@ -13,6 +13,7 @@ from monitor.service.logs import configure_logs
 from monitor.service.replay import Replay
 from monitor.service.wiring import (
     Surroundings,
+    forget_leftovers,
     load_encoders,
     make_jobs,
     make_surroundings,
@@ -35,6 +36,17 @@ def require_format(name: str) -> None:
         raise MonitorError(f"--format must be one of {', '.join(NAMES)}; got {name!r}")
 
 
+def require_readable(source: FileSource) -> None:
+    """Refuse finished logs of which one is missing or cannot be opened.
+
+    Raises:
+        SourceError: naming each.
+    """
+    source.partitions()
+    if problems := source.problems():
+        raise SourceError("\n".join(problems))
+
+
 def replay_files(
     settings: Settings, files: Sequence[str], format_name: str, *, as_json: bool
 ) -> None:
@@ -48,7 +60,11 @@ def replay_files(
         around = make_surroundings(settings, database, utc_now, stop)
         source = FileSource(SOURCE, files, follow=False)
         feed = Feed(source, format_name, settings.slices.top_level_keys)
-        jobs = make_jobs(settings, around, load_encoders(settings), [feed], follows_clock=False)
+        stack.enter_context(source)
+        require_readable(source)
+        encoders = load_encoders(settings)
+        forget_leftovers(database, encoders)
+        jobs = make_jobs(settings, around, encoders, [feed], follows_clock=False)
         jobs.measure.require_usable_references()
         replay = Replay(
             database=database,
@@ -57,11 +73,8 @@ def replay_files(
             length=settings.windows.length,
             lateness=settings.windows.lateness,
         )
-        stack.enter_context(source)
         with progress() as report:
             finished = replay.run(should_stop=stop.is_set, report=report)
-        for problem in source.problems():
-            say(problem)
         if not finished:
             raise MonitorError("stopped; start the same command again to go on")
         _print(replay.measurements(), as_json=as_json)

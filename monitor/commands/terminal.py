@@ -17,6 +17,7 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.records import ALL, Measurement, Verdict
 
@@ -43,6 +44,11 @@ def put_json(value: object) -> None:
 def printable(text: str) -> str:
     """Without control characters: names come from strangers and must not steer a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
+def in_one_line(exc: SQLAlchemyError) -> str:
+    """What the database said, without the statement."""
+    return "database: " + str(exc.__cause__ or exc).partition("\n")[0]
 
 
 @contextmanager

@@ -11,7 +11,12 @@ from monitor.service.intake import Batch, Intake
 from monitor.service.telemetry import Telemetry
 from monitor.store.cursors import cursors_of
 from monitor.store.engine import Database
-from monitor.store.streams import advance_watermark, known_streams, partition_watermarks
+from monitor.store.streams import (
+    PartitionTimes,
+    advance_watermark,
+    known_streams,
+    partition_watermarks,
+)
 from monitor.traffic.formats.detect import format_named
 from monitor.traffic.formats.wire import Format
 from monitor.traffic.sources.jsonl import FileSource, Partition
@@ -66,14 +71,13 @@ class IngestJob:
         """Read one batch and move the watermarks; False if there was nothing to read."""
         unread = self._unread()
         reached = self._reached()
+        unread.sort(key=lambda item: reached.get((item[0], item[1].id), NEVER))
+        # What cannot be read on at the moment, a line still being written say, is passed over.
+        has_read = any(self._read(*item) for item in unread)
         if unread:
-            name, partition, offset = min(
-                unread, key=lambda item: reached.get((item[0], item[1].id), NEVER)
-            )
-            self._read(name, partition, offset)
             unread = self._unread()
         self._advance({(name, partition.id) for name, partition, _ in unread})
-        return bool(unread)
+        return has_read and bool(unread)
 
     def _unread(self) -> list[tuple[str, Partition, int]]:
         found = []
@@ -83,6 +87,8 @@ class IngestJob:
             for partition in feed.source.ready(cursors[name]):
                 cursor = cursors[name].get(partition.id)
                 found.append((name, partition, cursor.offset if cursor else 0))
+            for problem in feed.source.problems():
+                log.warning("source_unreadable", source=name, problem=problem)
         return found
 
     def _reached(self) -> dict[tuple[str, str], datetime]:
@@ -93,7 +99,7 @@ class IngestJob:
                 reached[key] = max(row.last, reached.get(key, NEVER))
         return reached
 
-    def _read(self, name: str, partition: Partition, offset: int) -> None:
+    def _read(self, name: str, partition: Partition, offset: int) -> bool:
         feed = self._feeds[name]
         read = feed.source.read(partition, offset, BATCH_LINES, BATCH_BYTES)
         key = name, partition.id
@@ -104,15 +110,18 @@ class IngestJob:
             partition=partition.id,
             lines=read.lines,
             rejections=read.rejections,
+            offset=offset,
             cursor=Cursor(name, partition.id, read.next_offset, read.at_end),
         )
         receipt = self._intake.admit(batch, self._formats[key])
         log.debug("batch_admitted", source=name, lines=len(read.lines), **receipt.outcomes)
+        return read.next_offset > offset
 
     def _advance(self, unread: set[tuple[str, str]]) -> None:
         now = self._clock()
         with self._database.begin() as session:
             times = partition_watermarks(session)
+            self._tell_lags(now, times, unread)
             read_so_far = {(row.source, row.partition) for row in times}
             if unread - read_so_far:
                 return  # a partition that nobody has looked into may hold any time
@@ -124,7 +133,15 @@ class IngestJob:
                     to = now if to is None else max(to, now)
                 if to is not None:
                     advance_watermark(session, stream, to)
+
+    def _tell_lags(
+        self, now: datetime, times: Sequence[PartitionTimes], unread: set[tuple[str, str]]
+    ) -> None:
+        newest: dict[tuple[str, str], datetime] = {}
+        for row in times:
+            key = row.source, row.partition
+            newest[key] = max(row.last, newest.get(key, NEVER))
         for name in self._feeds:
-            lags = [now - row.last for row in times if (row.source, row.partition) in unread]
+            lags = [now - last for key, last in newest.items() if key in unread and key[0] == name]
             seconds = max((lag.total_seconds() for lag in lags), default=0.0)
-            self._telemetry.source_lag.labels(name).set(seconds)
+            self._telemetry.source_lag.labels(name).set(max(seconds, 0.0))

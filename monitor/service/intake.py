@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 from monitor.records import Candidate, Cursor, LateTarget, Rejection, floor_time
 from monitor.service.embedding import ImageFiles
 from monitor.store.counters import add_counts
-from monitor.store.cursors import save_cursor
+from monitor.store.cursors import cursors_of, save_cursor
 from monitor.store.engine import Database
 from monitor.store.panes import PaneKey, count_exchanges, pane_thresholds
 from monitor.store.quarantine import quarantine
-from monitor.store.samples import keep_candidates, sample_times, set_target
+from monitor.store.samples import keep_candidates, sample_times, set_targets
 from monitor.store.streams import (
     ensure_streams,
     known_streams,
@@ -50,13 +50,18 @@ class SamplingRules:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Lines of one partition of a source, read in order; ``cursor`` is where they end."""
+    """Lines of one partition of a source, read in order from ``offset`` to the ``cursor``.
+
+    ``counted_as`` is the source that the counts name, where that is not ``source``.
+    """
 
     source: str
     partition: str
     lines: Sequence[bytes]
     rejections: Sequence[Rejection] = ()
+    offset: int = 0
     cursor: Cursor | None = None
+    counted_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +117,22 @@ class Intake:
         self._thresholds: dict[PaneKey, int] = {}
 
     def admit(self, batch: Batch, form: Format) -> Receipt:
-        """Store what is to be kept of a batch and count the rest; done when it returns."""
+        """Store what is to be kept of a batch and count the rest; done when it returns.
+
+        A batch with a cursor does nothing if another process has read on from its offset before.
+        """
         with self._lock:
             unknown_before = form.unknown_keys
             found = self._sort(batch, form)
             found.outcomes[UNKNOWN_KEYS] = form.unknown_keys - unknown_before
             candidates = [self._candidate(kept) for kept in found.sampler.kept()]
             with self._database.begin() as session:
+                if _is_read_already(session, batch):
+                    self._times.pop((batch.source, batch.partition), None)
+                    return Receipt({})
                 self._store(session, batch, found, candidates)
-                add_counts(session, batch.source, form.name, found.outcomes)
+                source = batch.counted_as or batch.source
+                add_counts(session, source, form.name, found.outcomes)
                 thresholds = self._full_panes(session, found.sampler)
             self._remember(batch, found, thresholds)
         return Receipt(found.outcomes)
@@ -198,7 +210,11 @@ class Intake:
         now = self._clock()
         tallies = found.sampler.tallies()
         ensure_streams(session, found.new_streams, now)
-        count_exchanges(session, {(t.stream, t.pane_start): t.seen for t in tallies})
+        fresh, repeated = _without_repeats(session, candidates)
+        # What is sent again is not seen again, else its pane would seem to have dropped something.
+        seen = {(t.stream, t.pane_start): t.seen for t in tallies}
+        seen = {pane: n - repeated[pane] for pane, n in seen.items()}
+        count_exchanges(session, seen)
         for tally in tallies:
             first, last = found.times.get(tally.stream, (tally.first, tally.last))
             found.times[tally.stream] = min(first, tally.first), max(last, tally.last)
@@ -208,11 +224,13 @@ class Intake:
             batch.partition,
             {stream: found.times[stream] for stream in {t.stream for t in tallies}},
         )
-        kept = keep_candidates(session, candidates, self.rules.per_pane, now)
-        duplicates = kept.duplicates + found.sampler.duplicates
-        seen = sum(tally.seen for tally in tallies) + found.sampler.duplicates
+        kept = keep_candidates(session, fresh, self.rules.per_pane, now)
         found.outcomes += Counter(
-            {SAMPLED: kept.kept, DUPLICATE: duplicates, ADMITTED: seen - duplicates}
+            {
+                SAMPLED: kept.kept,
+                DUPLICATE: repeated.total() + found.sampler.duplicates,
+                ADMITTED: sum(seen.values()),
+            }
         )
         self._store_targets(session, found, now)
         shown = found.rejections[:MAX_QUARANTINED_PER_BATCH]
@@ -224,14 +242,16 @@ class Intake:
         if not found.targets:
             return
         panes = sample_times(session, [(t.stream, t.id) for t, _ in found.targets])
+        in_time = []
         for target, newest in found.targets:
             pane_start = panes.get((target.stream, target.id))
             closed = pane_start + self.rules.pane if pane_start is not None else None
             if closed and newest and closed + self.rules.target_lateness <= newest:
                 found.outcomes[TARGET_LATE] += 1
-                continue
-            set_target(session, target.stream, target.id, target.target, now)
-            found.outcomes[TARGET] += 1
+            else:
+                in_time.append(target)
+        set_targets(session, in_time, now)
+        found.outcomes[TARGET] += len(in_time)
 
     def _full_panes(self, session: Session, sampler: PaneSampler[Wire]) -> dict[PaneKey, int]:
         starts: dict[str, list[datetime]] = {}
@@ -253,3 +273,30 @@ class Intake:
         self._thresholds |= thresholds
         while len(self._thresholds) > KNOWN_PANES_MAX:
             self._thresholds.pop(next(iter(self._thresholds)))
+
+
+def _is_read_already(session: Session, batch: Batch) -> bool:
+    if batch.cursor is None:
+        return False
+    committed = cursors_of(session, batch.source).get(batch.partition)
+    return (committed.offset if committed else 0) != batch.offset
+
+
+def _without_repeats(
+    session: Session, candidates: Sequence[Candidate]
+) -> tuple[list[Candidate], Counter[PaneKey]]:
+    """The candidates that are neither kept already nor repeated among themselves, and the others.
+
+    The others are counted by the pane that they were offered to.
+    """
+    known = set(sample_times(session, [(c.exchange.stream, c.exchange.id) for c in candidates]))
+    fresh: list[Candidate] = []
+    repeated: Counter[PaneKey] = Counter()
+    for candidate in candidates:
+        key = candidate.exchange.stream, candidate.exchange.id
+        if key in known:
+            repeated[candidate.exchange.stream, candidate.pane_start] += 1
+        else:
+            known.add(key)
+            fresh.append(candidate)
+    return fresh, repeated

@@ -5,23 +5,43 @@ import sys
 
 import structlog
 
+# Tracebacks come without local variables: those hold what strangers wrote, and secrets.
+_CONSOLE: tuple[structlog.typing.Processor, ...] = (
+    structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+)
+_JSON: tuple[structlog.typing.Processor, ...] = (
+    structlog.processors.ExceptionRenderer(
+        structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    ),
+    structlog.processors.JSONRenderer(),
+)
+
 
 def configure_logs(*, level: str, form: str) -> None:
-    """Console lines on a terminal, else JSON; ``form`` forces one of them."""
+    """Console lines on a terminal, else JSON; ``form`` forces one of them.
+
+    What libraries log from warnings upwards comes out in the same way.
+    """
     as_console = form == "console" or (form == "auto" and sys.stderr.isatty())
+    ending = _CONSOLE if as_console else _JSON
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    ending: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
-        if as_console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-    )
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=False,
     )
+    of_libraries = logging.StreamHandler(sys.stderr)
+    of_libraries.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+        )
+    )
+    logging.basicConfig(handlers=[of_libraries], level=logging.WARNING, force=True)
+    # A job that is still running when its time comes again is no fault: it finds all there is.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)

@@ -48,13 +48,15 @@ class Novelty:
     fresh: Sequence[tuple[int, float | None, float | None]]
 
 
-def uniform_sample(samples: Sequence[Sample], panes: Sequence[PaneState]) -> list[Sample]:
+def uniform_sample(
+    samples: Sequence[Sample], panes: Sequence[PaneState], per_pane: int
+) -> list[Sample]:
     """The samples that are a uniform draw from the whole window, busy panes and quiet ones alike.
 
-    ``samples`` come in order of priority.
+    ``seen`` alone does not tell that a pane dropped something: it counts what is sent twice.
     """
     threshold = uniform_threshold(
-        pane.kept_max_priority if pane.seen > pane.kept else None for pane in panes
+        pane.kept_max_priority if pane.seen > pane.kept >= per_pane else None for pane in panes
     )
     return [s for s in samples if threshold is None or s.priority <= threshold]
 

@@ -19,6 +19,10 @@ from monitor.store.streams import watermarks
 from monitor.store.windows import due_windows, record_window, settle_panes
 
 log = structlog.get_logger()
+NO_REFERENCE = (
+    "no reference is active; build one from traffic known to be good: "
+    "mllm-monitor reference build FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class MeasureJob:
         self._measurer = Measurer(rules)
         self._on_failure = on_failure
         self._should_stop = should_stop
-        self._told: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def require_usable_references(self) -> None:
         """Load every active reference, so that a wrong one stops the start and not the night."""
@@ -71,13 +75,13 @@ class MeasureJob:
         for stream, watermark in marks.items():
             digest = active.get(stream) or active.get("*")
             if digest is None:
-                self._tell_once(stream)
+                self._tell_once("no_active_reference", stream, NO_REFERENCE)
                 continue
             try:
                 reference = self._shelf.get(digest)
             except MonitorError as exc:
                 self._on_failure()
-                log.error("reference_unusable", stream=stream, problem=str(exc))  # noqa: TRY400 - the message says it all
+                self._tell_once("reference_unusable", stream, str(exc))
                 continue
             self._measure_stream(stream, watermark - self._rules.lateness, reference)
 
@@ -106,7 +110,7 @@ class MeasureJob:
                 return  # the embed job comes first
             panes = pane_states(session, stream, window.start, window.end)
             samples = window_samples(session, stream, window.start, window.end)
-        samples = uniform_sample(samples, panes)
+        samples = uniform_sample(samples, panes, self._rules.per_pane)
         novelty = self._measurer.novelty(samples, reference)
         measurements = self._measurer.measure(stream, window, samples, reference, novelty)
         usable = self._measurer.usable(samples)
@@ -133,14 +137,10 @@ class MeasureJob:
             drifting=_drifting(measurements),
         )
 
-    def _tell_once(self, stream: str) -> None:
-        if stream not in self._told:
-            self._told.add(stream)
-            log.warning(
-                "no_active_reference",
-                stream=stream,
-                remedy="build one from traffic known to be good: mllm-monitor reference build FILE",
-            )
+    def _tell_once(self, event: str, stream: str, problem: str) -> None:
+        if (stream, problem) not in self._told:
+            self._told.add((stream, problem))
+            log.warning(event, stream=stream, problem=problem)
 
 
 def _drifting(measurements: Sequence[Measurement]) -> list[str]:

@@ -1,6 +1,7 @@
 """Building a reference from logs: a uniform sample of them, embedded, split, calibrated, stored."""
 
 import heapq
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 from monitor.encoders.encoder import EncoderPair
+from monitor.errors import SourceError
 from monitor.records import Exchange, LateTarget, ReferenceSample, Rejection
 from monitor.reference.build import BuiltReference, build
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
@@ -19,6 +21,7 @@ from monitor.traffic.formats.wire import Caps, Wire
 from monitor.traffic.sampling import priority
 
 Report = Callable[[str, int, int], None]
+Key = tuple[str, str]  # stream, id of an exchange
 CHUNK = 64
 
 
@@ -26,8 +29,8 @@ CHUNK = 64
 class Selection:
     """Which exchanges of the logs are taken, and what became of the rest."""
 
-    chosen: frozenset[tuple[str, str]]  # stream, id
-    targets: dict[tuple[str, str], str]
+    chosen: frozenset[Key]
+    targets: dict[Key, str]
     read: int
     rejected: Counter[str]
 
@@ -62,7 +65,10 @@ class LogReader:
         feed = self.make_feed()
         latest = self.clock() + MAX_AHEAD
         with feed.source as source:
-            for partition in source.ready({}):
+            partitions = source.ready({})
+            if problems := source.problems():
+                raise SourceError("\n".join(problems))
+            for partition in partitions:
                 form = format_named(feed.format_name, label_keys=feed.label_keys)
                 offset, at_end = 0, False
                 while not at_end:
@@ -78,28 +84,52 @@ class LogReader:
         return isinstance(record, Rejection) or self.stream in {None, record.stream}
 
 
+@dataclass(slots=True)
+class _Smallest:
+    """The keys of smallest priority, however often each is offered."""
+
+    size: int
+    keys: set[Key] = field(default_factory=set)
+    heap: list[tuple[int, Key]] = field(default_factory=list)  # negated: the worst on top
+
+    @property
+    def bound(self) -> float:
+        """Nothing above it can still be among them."""
+        return -self.heap[0][0] if len(self.heap) == self.size else math.inf
+
+    def offer(self, value: int, key: Key) -> None:
+        if value > self.bound or key in self.keys:
+            return
+        self.keys.add(key)
+        if len(self.heap) < self.size:
+            heapq.heappush(self.heap, (-value, key))
+        else:
+            _, displaced = heapq.heapreplace(self.heap, (-value, key))
+            self.keys.discard(displaced)
+
+
 def select(reader: LogReader, *, seed: int, at_most: int, report: Report) -> Selection:
-    """Choose a uniform sample: the exchanges of smallest priority, in bounded memory."""
+    """Choose a uniform sample: the exchanges of smallest priority, each once."""
     rejected: Counter[str] = Counter()
-    targets: dict[tuple[str, str], str] = {}
+    targets: dict[Key, str] = {}
+    smallest = _Smallest(at_most)
     read = 0
-
-    def keys() -> Iterator[tuple[int, str, str]]:
-        nonlocal read
-        for record in reader.records():
-            if isinstance(record, Rejection):
-                rejected[record.reason] += 1
-            elif isinstance(record, LateTarget):
-                targets[record.stream, record.id] = record.target
-            else:
-                read += 1
-                if read % BATCH_LINES == 0:
-                    report("reading", read, 0)
-                yield priority(seed, record.stream, record.id), record.stream, record.id
-
-    smallest = heapq.nsmallest(at_most, keys())
+    for record in reader.records():
+        if isinstance(record, Rejection):
+            rejected[record.reason] += 1
+            continue
+        key = record.stream, record.id
+        value = priority(seed, *key)
+        if isinstance(record, LateTarget):
+            if value <= smallest.bound:
+                targets[key] = record.target
+            continue
+        read += 1
+        if read % BATCH_LINES == 0:
+            report("reading", read, 0)
+        smallest.offer(value, key)
     report("reading", read, read)
-    chosen = frozenset((stream, exchange_id) for _, stream, exchange_id in smallest)
+    chosen = frozenset(smallest.keys)
     wanted = {key: target for key, target in targets.items() if key in chosen}
     return Selection(chosen, wanted, read, rejected)
 

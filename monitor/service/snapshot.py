@@ -3,16 +3,18 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from threading import Lock
 
 from monitor.records import Measurement, ReferenceVersion, WindowSummary
 from monitor.store.counters import all_counts
 from monitor.store.engine import Database
 from monitor.store.pending import pending_count
 from monitor.store.references import active_references, list_references
-from monitor.store.streams import watermarks
+from monitor.store.streams import partition_watermarks, watermarks
 from monitor.store.windows import latest_windows, measurements_of
 
-# A stream that stays silent keeps its last values this long, then leaves the scrape.
+# A stream that stays silent keeps its last values this long, then leaves the snapshot. One that
+# has traffic but is not measured stays, without the old values.
 KEEP_SILENT = timedelta(hours=24)
 
 
@@ -46,6 +48,7 @@ class Publisher:
         self._database = database
         self._clock = clock
         self._latest = Snapshot(taken_at=clock())
+        self._lock = Lock()
 
     def latest(self) -> Snapshot:
         """Newest snapshot; costs nothing."""
@@ -53,16 +56,26 @@ class Publisher:
 
     def refresh(self) -> None:
         """Read the state of every stream and replace the snapshot."""
+        with self._lock:  # else the slower of two would publish what is older
+            self._latest = self._read()
+
+    def _read(self) -> Snapshot:
         now = self._clock()
         with self._database.read() as session:
             versions = {version.digest: version for version in list_references(session)}
             active = active_references(session)
             summaries = {summary.stream: summary for summary in latest_windows(session)}
+            last_seen: dict[str, datetime] = {}
+            for row in partition_watermarks(session):
+                last_seen[row.stream] = max(row.last, last_seen.get(row.stream, row.last))
             streams = {}
             for stream, watermark in watermarks(session).items():
                 summary = summaries.get(stream)
                 digest = active.get(stream) or active.get("*")
                 is_recent = summary is not None and now - summary.measured_at < KEEP_SILENT
+                has_traffic = stream in last_seen and now - last_seen[stream] < KEEP_SILENT
+                if summary is not None and not is_recent and not has_traffic:
+                    continue
                 streams[stream] = StreamState(
                     watermark=watermark,
                     reference=versions.get(digest) if digest else None,
@@ -71,7 +84,7 @@ class Publisher:
                     if summary is not None and is_recent
                     else (),
                 )
-            self._latest = Snapshot(
+            return Snapshot(
                 taken_at=now,
                 streams=streams,
                 counts=tuple(all_counts(session)),

@@ -25,7 +25,13 @@ from monitor.service.telemetry import Telemetry
 from monitor.settings import Settings
 from monitor.store.engine import Database, open_database
 from monitor.store.lock import hold_embedded_lock
-from monitor.store.migrations import require_current, upgrade
+from monitor.store.migrations import (
+    current_revision,
+    expected_revision,
+    require_current,
+    upgrade,
+)
+from monitor.store.pending import forget_other_encoders, release_claims
 from monitor.traffic.sources.jsonl import FileSource
 
 Clock = Callable[[], datetime]
@@ -47,7 +53,8 @@ def opened_database(settings: Settings, *, alone: bool = False) -> Iterator[Data
         database = stack.enter_context(open_database(settings.database.url))
         if alone:
             stack.enter_context(hold_embedded_lock(database))
-        if database.is_embedded:
+        # Asked first, because an upgrade waits until nobody else writes.
+        if database.is_embedded and current_revision(database) != expected_revision():
             upgrade(database)
         require_current(database)
         yield database
@@ -58,6 +65,14 @@ def load_encoders(settings: Settings) -> EncoderPair:
     match settings.encoders.preset:
         case "builtin":
             return builtin_encoders()
+
+
+def forget_leftovers(database: Database, encoders: EncoderPair) -> None:
+    """What an earlier process left and this one must not take over; before any job runs."""
+    with database.begin() as session:
+        forget_other_encoders(session, encoders.digest)
+        if database.is_embedded:
+            release_claims(session)  # nobody else is at work, so they are of one that was killed
 
 
 def image_limits(settings: Settings) -> ImageLimits:

@@ -1,5 +1,6 @@
 """The JSON API: parse, one store call, render."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,7 @@ from monitor.records import Measurement, Signal
 from monitor.service.snapshot import Snapshot
 from monitor.store.engine import Database
 from monitor.store.windows import measurements_between
+from monitor.web.ingest import error
 
 MAX_ROWS = 5_000
 DEFAULT_SPAN = timedelta(days=1)
@@ -69,9 +71,9 @@ def api_routes(latest: Callable[[], Snapshot], database: Database) -> APIRouter:
             end = _time(query.get("end")) or datetime.now(UTC)
             start = _time(query.get("start")) or end - DEFAULT_SPAN
             signal = Signal(query["signal"]) if "signal" in query else None
-            limit = min(int(query.get("limit", MAX_ROWS)), MAX_ROWS)
-        except ValueError as exc:
-            return JSONResponse({"error": str(exc)}, status_code=400)
+            limit = _limit(query.get("limit"))
+        except (ValueError, OverflowError) as exc:
+            return error(400, str(exc))
         with database.read() as session:
             found = measurements_between(
                 session,
@@ -80,9 +82,11 @@ def api_routes(latest: Callable[[], Snapshot], database: Database) -> APIRouter:
                 end=end,
                 slice_key=query.get("slice"),
                 signal=signal,
-                limit=max(limit, 1),
+                limit=limit + 1,
             )
-        return JSONResponse({"measurements": [as_json(m) for m in found]})
+        return JSONResponse(
+            {"measurements": [as_json(m) for m in found[:limit]], "is_cut": len(found) > limit}
+        )
 
     return router
 
@@ -90,7 +94,16 @@ def api_routes(latest: Callable[[], Snapshot], database: Database) -> APIRouter:
 def _time(value: str | None) -> datetime | None:
     if value is None:
         return None
-    parsed = datetime.fromisoformat(value)
+    # A plus sign that was not escaped comes as a space.
+    parsed = datetime.fromisoformat(re.sub(r" (?=\d\d:\d\d$)", "+", value))
     if parsed.tzinfo is None:
         raise ValueError(f"expected a time with an offset such as Z, got {value!r}")
-    return parsed
+    return parsed.astimezone(UTC)
+
+
+def _limit(value: str | None) -> int:
+    if value is None:
+        return MAX_ROWS
+    if not value.isdecimal() or not 1 <= int(value) <= MAX_ROWS:
+        raise ValueError(f"expected a limit from 1 to {MAX_ROWS}, got {value!r}")
+    return int(value)

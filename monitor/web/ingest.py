@@ -1,8 +1,9 @@
 """Traffic over HTTP: bounded bodies, whole batches, an answer that says what became of them."""
 
 import hmac
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from threading import BoundedSemaphore
 
@@ -13,9 +14,11 @@ from fastapi.responses import JSONResponse
 
 from monitor.errors import SettingsError
 from monitor.service.intake import Receipt
+from monitor.traffic.sources.lines import CHUNK_BYTES, DamagedError, Gunzip
 
 MAX_CONCURRENT = 8
-_RETRY = {"Retry-After": "1"}
+RETRY = {"Retry-After": "1"}
+Admit = Callable[[str, Sequence[bytes]], Receipt]  # of the path that records were posted to
 
 
 class _RefusedError(Exception):
@@ -43,9 +46,7 @@ def read_tokens(path: Path | None) -> tuple[bytes, ...]:
     return tokens
 
 
-def ingest_routes(
-    admit: Callable[[Sequence[bytes]], Receipt], *, tokens: Sequence[bytes], max_body_bytes: int
-) -> APIRouter:
+def ingest_routes(admit: Admit, *, tokens: Sequence[bytes], max_body_bytes: int) -> APIRouter:
     """``POST /v1/exchanges`` and ``/v1/targets``: JSON lines or one array, gzip or plain.
 
     An answer of 200 means that what was accepted is in the database.
@@ -54,16 +55,19 @@ def ingest_routes(
     busy = BoundedSemaphore(MAX_CONCURRENT)
 
     async def post(request: Request) -> JSONResponse:
-        if not busy.acquire(blocking=False):
-            return _error(429, "too many requests at once; send it again", _RETRY)
         try:
             _require_token(request, tokens)
-            body = await _read_body(request, max_body_bytes)
-            receipt = await run_in_threadpool(lambda: admit(_records(body)))
+            is_zipped = _is_zipped(request)
+            with _turn(busy):
+                body = await _read_body(request, max_body_bytes)
+                receipt = await run_in_threadpool(
+                    lambda: admit(
+                        request.url.path,
+                        _records(_unzipped(body, max_body_bytes) if is_zipped else body),
+                    )
+                )
         except _RefusedError as exc:
-            return _error(exc.status, str(exc), exc.headers)
-        finally:
-            busy.release()
+            return error(exc.status, str(exc), exc.headers)
         return JSONResponse({"accepted": receipt.accepted, "outcomes": dict(receipt.outcomes)})
 
     for path in ("/v1/exchanges", "/v1/targets"):
@@ -71,8 +75,20 @@ def ingest_routes(
     return router
 
 
-def _error(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """How everything that went wrong is answered."""
     return JSONResponse({"error": message}, status_code=status, headers=headers)
+
+
+@contextmanager
+def _turn(busy: BoundedSemaphore) -> Iterator[None]:
+    """One of the few requests whose bodies are in memory at a time."""
+    if not busy.acquire(blocking=False):
+        raise _RefusedError(429, "too many requests at once; send it again", RETRY)
+    try:
+        yield
+    finally:
+        busy.release()
 
 
 def _require_token(request: Request, tokens: Sequence[bytes]) -> None:
@@ -86,22 +102,36 @@ def _require_token(request: Request, tokens: Sequence[bytes]) -> None:
         )
 
 
-async def _read_body(request: Request, limit: int) -> bytes:
+def _is_zipped(request: Request) -> bool:
     encoding = request.headers.get("content-encoding", "identity").lower()
     if encoding not in {"identity", "gzip"}:
         raise _RefusedError(415, "Content-Encoding must be gzip or absent")
-    inflate = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding == "gzip" else None
+    return encoding == "gzip"
+
+
+async def _read_body(request: Request, limit: int) -> bytes:
     body = bytearray()
     async for chunk in request.stream():
-        try:
-            body += inflate.decompress(chunk, limit + 1 - len(body)) if inflate else chunk
-        except zlib.error as exc:
-            raise _RefusedError(400, "the body is not valid gzip") from exc
-        if len(body) > limit or (inflate and inflate.unconsumed_tail):
-            raise _RefusedError(413, f"the body is larger than {limit} bytes; send less at once")
-    if inflate and not inflate.eof:
-        raise _RefusedError(400, "the gzip body ends early")
+        body += chunk
+        if len(body) > limit:
+            raise _too_large(limit)
     return bytes(body)
+
+
+def _unzipped(body: bytes, limit: int) -> bytes:
+    content, out = Gunzip(BytesIO(body)), bytearray()
+    try:
+        while chunk := content.read(CHUNK_BYTES):
+            out += chunk
+            if len(out) > limit:
+                raise _too_large(limit)
+    except DamagedError as exc:
+        raise _RefusedError(400, "the body is not whole, valid gzip") from exc
+    return bytes(out)
+
+
+def _too_large(limit: int) -> _RefusedError:
+    return _RefusedError(413, f"the body is larger than {limit} bytes; send less at once")
 
 
 def _records(body: bytes) -> Sequence[bytes]:
@@ -109,5 +139,5 @@ def _records(body: bytes) -> Sequence[bytes]:
         return [line for line in body.split(b"\n") if line.strip()]
     try:
         return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    except (msgspec.DecodeError, RecursionError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
         raise _RefusedError(400, "the body begins like a JSON array, but is not one") from exc

@@ -6,10 +6,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from monitor.records import ALL, ImageState, Measurement, Signal, Verdict
+from monitor.service.intake import SAMPLED, UNKNOWN_KEYS
 from monitor.service.snapshot import Snapshot, StreamState
 
 PREFIX = "mllm_monitor_"
-SAMPLED = "sampled"
 # Signal -> (metric, label of its own, value of that label).
 _VALUES: dict[Signal, tuple[str, str | None, str]] = {
     Signal.VISUAL_DISCREPANCY: ("discrepancy_nats", "modality", "visual"),
@@ -145,17 +145,24 @@ def _counted(snapshot: Snapshot) -> Iterable[Metric]:
         "Records read, by what became of them.",
         labels=["source", "format", "outcome"],
     )
+    unknown_keys = CounterMetricFamily(
+        PREFIX + "unknown_keys",
+        "Lines with top-level keys that were ignored; they are among exchanges_total as well.",
+        labels=["source", "format"],
+    )
     sampled = 0
     for source, format_name, outcome, count in snapshot.counts:
         if outcome == SAMPLED:
             sampled += count
+        elif outcome == UNKNOWN_KEYS:
+            unknown_keys.add_metric([source, format_name], count)
         else:
             exchanges.add_metric([source, format_name, outcome], count)
     kept = CounterMetricFamily(PREFIX + "sampled", "Exchanges that the sampling rule kept.")
     kept.add_metric([], sampled)
     pending = _gauge("pending_samples", "Samples that wait for their embeddings.")
     pending.add_metric([], snapshot.pending_samples)
-    return (exchanges, kept, pending)
+    return (exchanges, unknown_keys, kept, pending)
 
 
 def _gauge(name: str, text: str, *labels: str) -> GaugeMetricFamily:

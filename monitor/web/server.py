@@ -10,6 +10,8 @@ from fastapi import FastAPI
 
 from monitor.errors import MonitorError
 
+SHUTDOWN_SECONDS = 5  # for answers that are under way
+
 
 @contextmanager
 def serve(app: FastAPI, *, host: str, port: int) -> Iterator[str]:
@@ -20,7 +22,13 @@ def serve(app: FastAPI, *, host: str, port: int) -> Iterator[str]:
     """
     listener = _listen(host, port)
     bound = listener.getsockname()[1]
-    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listener],), name="http", daemon=True)
     thread.start()
@@ -28,7 +36,7 @@ def serve(app: FastAPI, *, host: str, port: int) -> Iterator[str]:
         yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
     finally:
         server.should_exit = True
-        thread.join(timeout=10)
+        thread.join(timeout=2 * SHUTDOWN_SECONDS)
         listener.close()
 
 
