@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -114,6 +115,42 @@ def demo(seed: int, exit_after: float | None, listen: str) -> None:
     from monitor.commands.demo import run_demo
 
     run_demo(seed=seed, exit_after=exit_after, listen=listen)
+
+
+@cli.command()
+@click.option("--count", default=1_000, show_default=True, help="Number of exchanges.")
+@click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
+@click.option(
+    "--start",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]),
+    default="2026-03-01",
+    show_default=True,
+    help="Event time of the first exchange, UTC.",
+)
+@click.option("--per-minute", default=60.0, show_default=True, help="Exchanges a minute.")
+@click.option("--stream", default="simulated", show_default=True, help="Name of the stream.")
+@click.option(
+    "--drift",
+    "drifts",
+    multiple=True,
+    metavar="KIND[:SEVERITY[:SHARE]]",
+    help="What is wrong, for instance blur:4 or typos:3:0.5; may be repeated.",
+)
+@click.option("--out", default="-", show_default=True, help="File, gzip if it ends in .gz.")
+def simulate(
+    count: int,
+    seed: int,
+    start: datetime,
+    per_minute: float,
+    stream: str,
+    drifts: tuple[str, ...],
+    out: str,
+) -> None:
+    """Write labelled image and text traffic made from a seed, with drift on demand."""
+    from monitor.commands.simulate import Wish, write_traffic
+
+    at = start.replace(tzinfo=UTC)
+    write_traffic(Wish(seed, count, at, per_minute, stream, drifts, out))
 
 
 @cli.command()

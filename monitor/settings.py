@@ -110,7 +110,9 @@ class SourceSettings(_Section):
     """One place that traffic is read from."""
 
     type: Literal["jsonl"] = Field("jsonl", description="Files of one record a line.")
-    path: str = Field(description="File or glob, followed across rotation; .gz is understood.")
+    path: str = Field(
+        max_length=200, description="File or glob, followed across rotation; .gz is understood."
+    )
     format: Literal["auto", "native", "openai"] = Field("auto", description="Wire format.")
 
 
@@ -122,7 +124,9 @@ class ImageSettings(_Section):
         (), description="Hosts images may be fetched from. Fetching is not available yet."
     )
     max_bytes: Count = Field(20 * 2**20, description="Largest encoded image.")
-    max_pixels: Count = Field(50_000_000, description="Most pixels an image may decode to.")
+    max_pixels: int = Field(
+        2**24, ge=1, le=80_000_000, description="Most pixels an image may decode to."
+    )
 
     @model_validator(mode="after")
     def _nothing_is_fetched(self) -> Self:
