@@ -1,6 +1,6 @@
 """Reads the sources batch by batch, and moves the watermarks of the streams."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,7 +23,8 @@ from monitor.traffic.sources.jsonl import FileSource, Partition
 
 log = structlog.get_logger()
 BATCH_LINES = 2_000
-BATCH_BYTES = 32 * 2**20
+BATCH_BYTES = 256 * 2**20
+READ_BYTES = 2**20
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -101,21 +102,13 @@ class IngestJob:
 
     def _read(self, name: str, partition: Partition, offset: int) -> bool:
         feed = self._feeds[name]
-        read = feed.source.read(partition, offset, BATCH_LINES, BATCH_BYTES)
         key = name, partition.id
         if key not in self._formats:
             self._formats[key] = format_named(feed.format_name, label_keys=feed.label_keys)
-        batch = Batch(
-            source=name,
-            partition=partition.id,
-            lines=read.lines,
-            rejections=read.rejections,
-            offset=offset,
-            cursor=Cursor(name, partition.id, read.next_offset, read.at_end),
-        )
-        receipt = self._intake.admit(batch, self._formats[key])
-        log.debug("batch_admitted", source=name, lines=len(read.lines), **receipt.outcomes)
-        return read.next_offset > offset
+        reading = _Reading(feed.source, partition, offset)
+        receipt = self._intake.admit_run(reading.batches(), self._formats[key])
+        log.debug("batch_admitted", source=name, **receipt.outcomes)
+        return reading.offset > offset
 
     def _advance(self, unread: set[tuple[str, str]]) -> None:
         now = self._clock()
@@ -145,3 +138,32 @@ class IngestJob:
             lags = [now - last for key, last in newest.items() if key in unread and key[0] == name]
             seconds = max((lag.total_seconds() for lag in lags), default=0.0)
             self._telemetry.source_lag.labels(name).set(max(seconds, 0.0))
+
+
+class _Reading:
+    """One transaction's worth of a partition, read in pieces that stay in a core's cache."""
+
+    def __init__(self, source: FileSource, partition: Partition, offset: int) -> None:
+        self._source = source
+        self._partition = partition
+        self._start = offset
+        self.offset = offset
+
+    def batches(self) -> Iterator[Batch]:
+        lines = 0
+        is_over = False
+        while not is_over:
+            start = self.offset
+            read = self._source.read(self._partition, start, BATCH_LINES - lines, READ_BYTES)
+            self.offset = read.next_offset
+            lines += len(read.lines)
+            yield Batch(
+                source=self._source.name,
+                partition=self._partition.id,
+                lines=read.lines,
+                rejections=read.rejections,
+                offset=start,
+                cursor=Cursor(self._source.name, self._partition.id, read.next_offset, read.at_end),
+            )
+            is_full = lines >= BATCH_LINES or self.offset - self._start >= BATCH_BYTES
+            is_over = read.at_end or is_full or self.offset == start

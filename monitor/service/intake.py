@@ -1,9 +1,10 @@
 """From records to the database: counted, sampled and committed together with the cursor."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from threading import Lock
 
 from sqlalchemy.orm import Session
@@ -117,13 +118,19 @@ class Intake:
         self._thresholds: dict[PaneKey, int] = {}
 
     def admit(self, batch: Batch, form: Format) -> Receipt:
-        """Store what is to be kept of a batch and count the rest; done when it returns.
+        """As ``admit_run``, for one batch."""
+        return self.admit_run(iter((batch,)), form)
 
-        A batch with a cursor does nothing if another process has read on from its offset before.
+    def admit_run(self, batches: Iterator[Batch], form: Format) -> Receipt:
+        """Store what is to be kept and count the rest; done when it returns.
+
+        The batches follow one another in one partition and are one transaction. Each is let go
+        before the next is read, so a run may be longer than what fits into memory. With cursors
+        nothing is done if another process has read on from the first offset before.
         """
         with self._lock:
             unknown_before = form.unknown_keys
-            found = self._sort(batch, form)
+            batch, found = self._sort(next(batches), batches, form)
             found.outcomes[UNKNOWN_KEYS] = form.unknown_keys - unknown_before
             candidates = [self._candidate(kept) for kept in found.sampler.kept()]
             with self._database.begin() as session:
@@ -137,8 +144,9 @@ class Intake:
             self._remember(batch, found, thresholds)
         return Receipt(found.outcomes)
 
-    def _sort(self, batch: Batch, form: Format) -> _Sorted:
-        streams, times = self._recall(batch)
+    def _sort(self, first: Batch, others: Iterator[Batch], form: Format) -> tuple[Batch, _Sorted]:
+        """What is done with each record, and the run as one batch whose lines are gone."""
+        streams, times = self._recall(first)
         rules = self.rules
         found = _Sorted(
             PaneSampler(
@@ -149,8 +157,10 @@ class Intake:
         latest = self._clock() + MAX_AHEAD
         offer, last = found.sampler.offer, {s: span[1] for s, span in times.items()}
         late = 0
-        for line in batch.lines:
-            for record in form.parse(line, latest):
+        batch = first
+        for batch in chain((first,), others):
+            found.rejections += batch.rejections
+            for record in chain.from_iterable(form.parse(line, latest) for line in batch.lines):
                 if isinstance(record, Wire):
                     stream, time = record.stream, record.time
                     newest = last.get(stream)
@@ -169,9 +179,8 @@ class Intake:
                 else:
                     found.rejections.append(record)
         found.outcomes[LATE] = late
-        found.rejections += batch.rejections
         found.outcomes.update(rejection.reason for rejection in found.rejections)
-        return found
+        return replace(first, lines=(), rejections=(), cursor=batch.cursor), found
 
     def _recall(self, batch: Batch) -> tuple[set[str], Times]:
         key = batch.source, batch.partition

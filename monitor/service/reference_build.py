@@ -14,7 +14,7 @@ from monitor.errors import SourceError
 from monitor.records import Exchange, LateTarget, ReferenceSample, Rejection
 from monitor.reference.build import BuiltReference, build
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
-from monitor.service.ingest_job import BATCH_BYTES, BATCH_LINES, Feed
+from monitor.service.ingest_job import BATCH_LINES, READ_BYTES, Feed
 from monitor.service.intake import MAX_AHEAD
 from monitor.traffic.formats.detect import format_named
 from monitor.traffic.formats.wire import Caps, Wire
@@ -72,7 +72,7 @@ class LogReader:
                 form = format_named(feed.format_name, label_keys=feed.label_keys)
                 offset, at_end = 0, False
                 while not at_end:
-                    batch = source.read(partition, offset, BATCH_LINES, BATCH_BYTES)
+                    batch = source.read(partition, offset, BATCH_LINES, READ_BYTES)
                     offset, at_end = batch.next_offset, batch.at_end
                     yield from batch.rejections
                     for line in batch.lines:
