@@ -218,7 +218,7 @@ def small_reference(salt: str = "") -> BuiltReference:
     embedder = Embedder(encoders, ImageLimits(), with_thumbnails=False)
     rows = []
     form = format_named("native")
-    for raw in traffic(120, 60, seed=99):
+    for raw in traffic(300, 60, seed=99):
         (wire,) = form.parse(raw, NOW)
         assert isinstance(wire, Wire)
         logged = wire.exchange()

@@ -286,7 +286,8 @@ def test_the_lag_is_of_the_own_source_and_nothing_once_all_is_read(
     registry = CollectorRegistry()
     behind = write(tmp_path / "behind.jsonl", [exchange(f"e{i}", i) for i in range(40)])
     done = write(tmp_path / "done.jsonl", [exchange("x", 5)])
-    job = start(file_feed(behind, name="behind"), file_feed(done, name="done"), clock=Clock(at(60)))
+    feeds = file_feed(behind, name="behind"), file_feed(done, name="done")
+    job = start(*feeds, clock=Clock(at(60)), registry=registry)
 
     def lag(source: str) -> float | None:
         return registry.get_sample_value("mllm_monitor_source_lag_seconds", {"source": source})
