@@ -22,7 +22,7 @@ from monitor.traffic.formats.wire import Format
 from monitor.traffic.sources.jsonl import FileSource, Partition
 
 log = structlog.get_logger()
-BATCH_LINES = 2_000
+BATCH_LINES = 20_000
 BATCH_BYTES = 256 * 2**20
 READ_BYTES = 2**20
 NEVER = datetime.min.replace(tzinfo=UTC)
