@@ -263,7 +263,7 @@ def test_standard_input_is_read_where_a_dash_is_given() -> None:
         "batch = source.read(partition, 7, 9, 99)\n"
         "print(batch.lines, batch.next_offset, batch.at_end, source.ready({}))\n"
     )
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-c", program], input=b"line 1\nline 2\n", capture_output=True, check=True
     )
     assert done.stdout == b"[b'line 2\\n'] 14 True []\n"
@@ -274,7 +274,7 @@ def test_empty_standard_input_holds_nothing() -> None:
         "from monitor.traffic.sources.jsonl import FileSource\n"
         "print(FileSource('s', ['-'], follow=False).ready({}))\n"
     )
-    done = subprocess.run(  # noqa: S603 - our own program
+    done = subprocess.run(
         [sys.executable, "-c", program], input=b"", capture_output=True, check=True
     )
     assert done.stdout == b"[]\n"
