@@ -142,7 +142,7 @@ class Intake:
                 add_counts(session, source, form.name, found.outcomes)
                 thresholds = self._full_panes(session, found.sampler)
             self._remember(batch, found, thresholds)
-        return Receipt(found.outcomes)
+        return Receipt(+found.outcomes)  # without those that were none
 
     def _sort(self, first: Batch, others: Iterator[Batch], form: Format) -> tuple[Batch, _Sorted]:
         """What is done with each record, and the run as one batch whose lines are gone."""

@@ -74,7 +74,7 @@ def create_app(parts: WebParts) -> FastAPI:
     def metrics(request: Request) -> Response:
         try:
             encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except ValueError:  # a version that is none
+        except TypeError:  # the library takes any version for a number
             encode, content_type = choose_encoder("")
         return Response(encode(parts.registry), headers={"Content-Type": content_type})
 

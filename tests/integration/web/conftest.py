@@ -1,0 +1,94 @@
+"""The web application over real HTTP, with everything behind it."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from monitor.service.intake import Batch, Receipt
+from monitor.store.engine import open_database
+from monitor.traffic.formats.detect import format_named
+from monitor.web.app import WebParts, create_app
+from monitor.web.metrics import SnapshotCollector
+from monitor.web.server import serve
+from tests.integration.service.parts import Rig, admit, small_settings, store_reference, traffic
+
+LIMIT = 100_000
+WEIRD = 'a"b\\c\n<script>alert(1)</script>{x="y"} é'
+
+
+@dataclass
+class Site:
+    """A served application, and what tests change behind it."""
+
+    rig: Rig
+    client: httpx.Client
+    reasons: list[str] = field(default_factory=list)
+    admitted: Callable[[str, list[bytes]], Receipt] | None = None
+
+    def publish(self) -> None:
+        self.rig.around.publisher.refresh()
+
+
+Serve = Callable[..., Site]
+
+
+@pytest.fixture
+def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
+    with ExitStack() as stack:
+
+        def start(*, tokens: tuple[bytes, ...] = (), limit: int = LIMIT) -> Site:
+            path = shutil.copy(migrated_file, tmp_path / "monitor.db")
+            database = stack.enter_context(open_database(f"sqlite:///{path}"))
+            slices = {"labels": ["tenant"]}
+            rig = Rig(small_settings(tmp_path, slices=slices), database)
+            registry = rig.around.telemetry.registry
+            registry.register(
+                SnapshotCollector(rig.around.publisher.latest, window_interval_seconds=300)
+            )
+            site = Site(rig, httpx.Client())
+
+            def admit_lines(path: str, lines: list[bytes]) -> Receipt:
+                if site.admitted is not None:
+                    return site.admitted(path, lines)
+                batch = Batch("http", "", lines, counted_as=path)
+                return rig.around.intake.admit(batch, format_named("auto"))
+
+            app = create_app(
+                WebParts(
+                    registry=registry,
+                    latest=rig.around.publisher.latest,
+                    database=database,
+                    admit=admit_lines,  # type: ignore[arg-type]  # lists are sequences
+                    not_ready=lambda: site.reasons,
+                    tokens=tokens,
+                    max_body_bytes=limit,
+                )
+            )
+            address = stack.enter_context(serve(app, host="127.0.0.1", port=0))
+            site.client = stack.enter_context(httpx.Client(base_url=address, timeout=30))
+            return site
+
+        yield start
+
+
+@pytest.fixture
+def site(new_site: Serve) -> Site:
+    return new_site()
+
+
+@pytest.fixture
+def measured(site: Site) -> Site:
+    """A site whose database holds measured windows of a usual and of a hostile stream."""
+    with site.rig.database.begin() as session:
+        store_reference(session)
+    admit(site.rig.around.intake, [*traffic(160, 9.9), *traffic(60, 12, stream=WEIRD)])
+    site.rig.jobs.ingest.run(lambda: False)
+    site.rig.jobs.embed()
+    site.rig.jobs.measure()
+    site.publish()
+    return site
