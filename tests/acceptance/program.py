@@ -153,7 +153,7 @@ class Program:
             path.write_text(json.dumps(self.settings))  # JSON is YAML
             options = ["--config", str(path)]
         with out.open("wb") as stdout, err.open("wb") as stderr:
-            popen = subprocess.Popen(  # noqa: S603 - the program under test
+            popen = subprocess.Popen(
                 [*self.command, *options, *arguments],
                 cwd=self.folder,
                 env={**inherited, **ONE_THREAD, **self.environ},

@@ -5,18 +5,18 @@ every stage on a fast machine and on a slow one; a short random delay puts them 
 """
 
 import gzip
-import shutil
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.acceptance.prepared import SETTINGS, START, program_in
 from tests.acceptance.program import Process, Program
 from tests.acceptance.state import COUNTS, EVERYTHING, FOLLOWED, WINDOWS, State
-from tests.acceptance.traffic import Line, Traffic, as_bytes, write
+from tests.acceptance.traffic import Line, Traffic, as_bytes
 
 pytestmark = [
     pytest.mark.acceptance,
@@ -24,20 +24,6 @@ pytestmark = [
     pytest.mark.xdist_group("acceptance kill"),  # the fixtures of the module are made once
 ]
 
-START = datetime(2026, 3, 2, tzinfo=UTC)
-SETTINGS = {
-    "windows": {
-        "pane": "1m",
-        "length": "5m",
-        "slide": "1m",
-        "lateness": "2m",
-        "min_samples": 20,
-    },
-    "sampling": {"per_pane": 24},
-    "reference": {"null_draws": 50},
-    "slices": {"labels": ["tenant"]},
-    "http": {"listen": "127.0.0.1:0"},
-}
 STEPS = {"busy": 1.0, "even": 3.0, "quiet": 6.0}  # seconds between exchanges
 MINUTES = 24
 KILLS = 10
@@ -47,10 +33,7 @@ WORK = (
     "SELECT (SELECT count(*) FROM samples WHERE encoder_digest IS NOT NULL)"
     " + (SELECT count(*) FROM windows)"
 )
-FOLLOWING = SETTINGS | {
-    "sources": [{"path": "live.jsonl"}],
-    "jobs": {"ingest": "1s", "embed": "1s", "measure": "1s"},
-}
+FOLLOWING = {**SETTINGS, "sources": [{"path": "live.jsonl"}]}
 SETTLED = (
     "SELECT (SELECT sum(offset) FROM cursors),"
     " (SELECT count(*) FROM samples WHERE encoder_digest IS NULL),"
@@ -89,24 +72,6 @@ def log_lines(seed: int, minutes: int, repeated: Iterable[str]) -> list[Line | b
     return [line for _, line in sorted(moved, key=lambda item: item[0])]
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an active reference."""
-    folder = tmp_path_factory.mktemp("prepared")
-    program = Program(folder, SETTINGS)
-    normal = Traffic(1, image_share=0.5).evenly(
-        300, "normal", START, timedelta(seconds=5), with_targets=True
-    )
-    write(folder / "normal.jsonl", normal)
-    program.done("reference", "build", "normal.jsonl")
-    return folder
-
-
-def program_in(prepared: Path, folder: Path, settings: Mapping[str, object]) -> Program:
-    shutil.copytree(prepared, folder)
-    return Program(folder, settings)
-
-
 def work_done(program: Program) -> int:
     return sum(work for (work,) in program.query(WORK))
 
@@ -134,7 +99,7 @@ def replayed(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     files = {"1.jsonl": thirds[0], "2.jsonl.gz": gzip.compress(thirds[1]), "3.jsonl": thirds[2]}
     programs = []
     for name in ("through", "killed"):
-        programs.append(program_in(prepared, tmp_path_factory.mktemp("replay") / name, SETTINGS))
+        programs.append(program_in(prepared, tmp_path_factory.mktemp("replay") / name))
         for file, content in files.items():
             (programs[-1].folder / file).write_bytes(content)
     through, killed = programs
@@ -204,7 +169,7 @@ def test_a_daemon_killed_while_its_file_grows_and_rotates_measures_what_a_replay
         process.until("end of the work", lambda: daemon.query(SETTLED) == [(total, 0, 0)])
         assert process.terminate() == 0
 
-    replay = program_in(prepared, tmp_path / "replay", SETTINGS)
+    replay = program_in(prepared, tmp_path / "replay")
     for i, content in enumerate(thirds):
         (replay.folder / f"{i}.jsonl").write_bytes(content)
     replay.done("replay", *(f"{i}.jsonl" for i in range(3)))

@@ -1,0 +1,78 @@
+"""What is installed by pip is whole: everything the program reads at run time is in the wheel."""
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.program import Program
+
+pytestmark = [
+    pytest.mark.acceptance,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("acceptance wheel"),
+]
+
+ROOT = Path(__file__).parents[2]
+SAY_WHERE = "import monitor; print(monitor.__file__)"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built without a network; skips where its build backend is not installed."""
+    if importlib.util.find_spec("hatchling") is None:
+        pytest.skip("hatchling, which builds the wheel, is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel unpacked, as far from the checkout as an installed package is."""
+    folder = tmp_path_factory.mktemp("installed")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def shipped(folder: str) -> set[str]:
+    """Files of the tree below a folder."""
+    return {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_the_migrations(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    assert shipped("monitor") | {f"monitor/{path}" for path in shipped("migrations")} <= inside
+
+
+@pytest.mark.parametrize("suffix", [".html", ".css", ".toml", ".mako"])
+def test_the_wheel_holds_data_files_of_each_kind(wheel: Path, suffix: str) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert [name for name in archive.namelist() if name.endswith(suffix)]
+
+
+def test_the_installed_program_makes_its_database_in_an_empty_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    ahead = {"PYTHONPATH": str(installed)}
+    where = Program(tmp_path, environ=ahead, command=(sys.executable, "-c", SAY_WHERE))
+    assert Path(where.done().stdout.strip()).is_relative_to(installed)
+    program = Program(tmp_path, environ=ahead)
+    program.done("db", "upgrade")
+    current, needed = program.done("db", "current").stdout.split()[1::2]
+    assert current == needed
