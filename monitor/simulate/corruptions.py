@@ -130,7 +130,7 @@ def _jpeg(pixels: Pixels, level: int, _rng: np.random.Generator) -> Pixels:
 
 
 def _rounded(values: Floats) -> Pixels:
-    return np.rint(values.clip(0, 255)).astype(np.uint8)
+    return np.rint(np.clip(values, 0, 255)).astype(np.uint8)
 
 
 def _typos(text: str, level: int, rng: np.random.Generator) -> str:
