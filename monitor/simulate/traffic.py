@@ -109,8 +109,10 @@ class Mix:
 
     Shares lie in [0, 1]; the weights of tenants and languages have any unit. Repeated images
     make exchanges depend on each other: at a ``repeat_share`` of 0.2 the visual discrepancy of a
-    window of 200 is a fifth above that of 200 exchanges picked at random (at 0.05, 3 %). With ``truth`` the label
-    ``drift`` says what was done to an exchange, for experiments that need to know it.
+    window of 200 is a fifth above that of 200 exchanges picked at random (at 0.05, 3 %).
+
+    With ``truth`` the label ``drift`` says what was done to an exchange, for experiments that need
+    to know it.
     """
 
     stream: str = "simulated"
