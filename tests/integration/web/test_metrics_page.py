@@ -24,7 +24,7 @@ from monitor.web.metrics import SnapshotCollector
 from tests.integration.service.parts import NOW, START
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
-ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", re.MULTILINE)
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 OF_THE_TYPE = {"le"}  # of every histogram
 
 

@@ -1,0 +1,336 @@
+"""The command line: what comes out where, with which exit code, and never a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import structlog
+
+from monitor import cli
+from monitor.store import engine
+from monitor.store.engine import open_database
+from monitor.store.migrations import upgrade
+from tests.integration.service.parts import exchange, hash_encoders, store_reference, traffic
+
+COMMANDS = [
+    [],
+    ["run"],
+    ["replay"],
+    ["demo"],
+    ["check"],
+    ["simulate"],
+    ["reference"],
+    *(["reference", name] for name in ("build", "list", "show", "activate", "delete")),
+    ["db"],
+    ["db", "upgrade"],
+    ["db", "current"],
+]
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The program's ``main`` in an empty folder, without settings."""
+    monkeypatch.chdir(tmp_path)
+    for name in [n for n in os.environ if n.startswith("MLLM_MONITOR_")]:
+        monkeypatch.delenv(name)
+
+    def call(*arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", ["mllm-monitor", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exc:
+            code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        finally:
+            structlog.reset_defaults()
+        return Done(code, *capsys.readouterr())
+
+    return call
+
+
+def words(done: Done) -> list[str]:
+    return done.err.splitlines()
+
+
+def write(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+# --- the commands themselves
+
+
+def test_help_needs_none_of_the_heavy_libraries() -> None:
+    heavy = {"torch", "sqlalchemy", "pydantic", "numpy", "fastapi", "faiss", "PIL", "rich"}
+    code = f"import sys, monitor.cli; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_explains_itself(run: Run, command: list[str]) -> None:
+    done = run(*command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("Usage: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["replay"],
+        ["replay", "a.jsonl", "--nonsense"],
+        ["reference", "show"],
+        ["demo", "--exit-after", "0"],
+    ],
+    ids=" ".join,
+)
+def test_misuse_is_two_with_the_usage_on_standard_error(run: Run, arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    assert "Error: " in done.err
+
+
+def test_the_module_runs_too() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("mllm-monitor") or "version" in done.stdout
+
+
+# --- what people get wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay", "missing.jsonl"], "missing.jsonl: no such file"),
+        (["reference", "build", "missing.jsonl"], "missing.jsonl: no such file"),
+        (["replay", "good.jsonl", "missing.jsonl"], "missing.jsonl: no such file"),
+        (["replay", "good.jsonl", "--format", "odd"], "--format must be one of"),
+        (["reference", "build", "good.jsonl", "--format", "odd"], "--format must be one of"),
+        (["reference", "show", "nobody"], "there is no reference 'nobody'"),
+        (["reference", "activate", "nobody"], "there is no reference 'nobody'"),
+        (["reference", "delete", "nobody"], "there is no reference 'nobody'"),
+        (["reference", "build", "good.jsonl"], "exchanges are too few"),
+        (["reference", "build", "empty.jsonl"], "the files hold no exchange"),
+        (["--config", "missing.yaml", "check"], "no settings file at missing.yaml"),
+        (["--config", "list.yaml", "check"], "must hold sections"),
+        (["--config", "odd.yaml", "run"], "mood: unknown setting"),
+        (["--config", "scheme.yaml", "reference", "list"], "database.url must be like sqlite"),
+        (["--config", "folder.yaml", "reference", "list"], "cannot open the database"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_that_says_what_is_wrong(
+    run: Run, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    write(tmp_path / "good.jsonl", exchange("a"))
+    write(tmp_path / "empty.jsonl", "")
+    write(tmp_path / "list.yaml", "[1]")
+    write(tmp_path / "odd.yaml", "mood: fine")
+    write(tmp_path / "scheme.yaml", "database: {url: 'mysql://host/name'}")
+    write(tmp_path / "folder.yaml", f"database: {{url: 'sqlite:///{tmp_path}'}}")
+    done = run(*arguments)
+    own = [line for line in words(done) if line.startswith("mllm-monitor: ")]
+    assert (done.code, done.out, len(own)) == (2, "", 1)
+    assert said in own[0]
+    assert "Traceback" not in done.err
+
+
+def test_all_faults_of_a_settings_file_are_told_at_once(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "m.yaml", "mood: fine\nwindows: {pane: soon}\nhttp: {listen: nowhere}\n")
+    done = run("--config", "m.yaml", "check")
+    assert done.code == 2
+    assert len(words(done)) == 3
+
+
+def test_a_database_that_is_locked_is_one_line(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    with open_database(f"sqlite:///{tmp_path / 'mllm-monitor.db'}") as database:
+        upgrade(database)
+        with database.begin() as session:
+            store_reference(session, stream=None)
+        with database.begin():
+            done = run("reference", "delete", "normal")
+    assert (done.code, words(done)) == (2, ["mllm-monitor: database: database is locked"])
+
+
+def test_a_second_replay_beside_a_first_is_refused(run: Run, tmp_path: Path) -> None:
+    from monitor.store.lock import hold_embedded_lock  # noqa: PLC0415 - only here
+
+    write(tmp_path / "good.jsonl", exchange("a"))
+    with (
+        open_database(f"sqlite:///{tmp_path / 'mllm-monitor.db'}") as database,
+        hold_embedded_lock(database),
+    ):
+        done = run("replay", "good.jsonl")
+    assert done.code == 2
+    assert f"process {os.getpid()} already works on" in done.err
+
+
+def test_control_characters_of_strangers_do_not_reach_the_terminal(run: Run) -> None:
+    done = run("reference", "show", "a\x1b[2Jb")
+    assert "\x1b" not in done.err
+
+
+def test_an_unexpected_fault_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(cli, "_settings", fails)
+    with pytest.raises(ZeroDivisionError):
+        run("check")
+
+
+# --- check
+
+
+def test_check_of_an_empty_folder_is_fine_and_makes_nothing(run: Run, tmp_path: Path) -> None:
+    done = run("check")
+    assert (done.code, done.err) == (0, "")
+    assert {line.split()[0] for line in done.out.splitlines()} == {"ok"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_check_names_everything_that_is_wrong_and_exits_two(run: Run, tmp_path: Path) -> None:
+    write(
+        tmp_path / "m.yaml",
+        "sources: [{path: nothing.jsonl}]\n"
+        "images: {root: nowhere}\n"
+        "http: {tokens_file: no-tokens}\n"
+        "database: {url: 'mysql://host/name'}\n",
+    )
+    done = run("--config", "m.yaml", "check")
+    problems = [line for line in done.out.splitlines() if line.startswith("PROBLEM")]
+    assert done.code == 2
+    assert len(problems) == 4
+    for part in ("source nothing.jsonl", "images.root nowhere", "tokens_file", "database.url"):
+        assert part in "\n".join(problems)
+
+
+def test_check_says_which_reference_judges_what(run: Run, tmp_path: Path) -> None:
+    with open_database(f"sqlite:///{tmp_path / 'mllm-monitor.db'}") as database:
+        upgrade(database)
+        with database.begin() as session:
+            identity = store_reference(session)
+    done = run("check")
+    assert done.code == 2  # it is of other encoders than those in the settings
+    assert identity in done.out
+    assert "PROBLEM the encoder digest of reference" in done.out
+
+
+def test_check_json_is_the_settings_in_force_and_words_go_to_standard_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLLM_MONITOR_WINDOWS__SLIDE", "30m")
+    done = run("check", "--json")
+    assert json.loads(done.out)["windows"]["slide"] == "30m"
+    assert "ok" in done.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://monitor:hunter2@127.0.0.1:1/name",
+        "postgresql://127.0.0.1:1/name?user=monitor&password=hunter2",
+        "postgresql://monitor:hunter2@[broken/name",
+        "mysql://monitor:hunter2@host/name",
+        "monitor:hunter2",
+    ],
+)
+@pytest.mark.parametrize("flags", [["--json"], []])
+def test_a_password_is_never_printed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, url: str, flags: list[str]
+) -> None:
+    monkeypatch.setenv("MLLM_MONITOR_DATABASE__URL", url)
+    done = run("check", *flags)
+    assert done.code == 2
+    assert "hunter2" not in done.out + done.err
+    assert "Traceback" not in done.err
+
+
+# --- the whole way
+
+
+@pytest.fixture
+def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small windows and quick encoders."""
+    for command in ("reference", "replay"):
+        monkeypatch.setattr(f"monitor.commands.{command}.load_encoders", lambda _: hash_encoders())
+    return write(
+        tmp_path / "m.yaml",
+        "windows: {length: 15m, slide: 5m, min_samples: 10}\n"
+        "reference: {null_draws: 50}\n"
+        "logging: {format: json}\n",
+    )
+
+
+def test_a_reference_is_built_shown_used_replaced_and_deleted(
+    run: Run, tmp_path: Path, settings_file: Path
+) -> None:
+    config = ("--config", str(settings_file))
+    write(tmp_path / "good.jsonl", b"".join(traffic(160, 60, seed=1)))
+    write(tmp_path / "window.jsonl", b"".join(traffic(60, 12, start=100, seed=2)))
+    built = run(*config, "reference", "build", "good.jsonl", "--name", "spring")
+    assert built.code == 0
+    identity = built.out.strip()
+    assert identity.startswith("spring@")
+    again = run(*config, "reference", "build", "good.jsonl", "--name", "summer")
+    assert again.out.strip() == identity  # the very same data is the very same reference
+    listed = json.loads(run(*config, "reference", "list", "--json").out)
+    assert (listed["reference"], listed["active_for"]) == (identity, ["*"])
+    assert json.loads(run(*config, "reference", "show", "spring", "--json").out) == listed
+    rows = run(*config, "replay", "window.jsonl", "--json").out.splitlines()
+    assert {json.loads(row)["reference"] for row in rows} == {identity}
+    assert len(rows) == 15 * 5
+    assert run(*config, "replay", "window.jsonl", "--json").out.splitlines() == rows
+    refused = run(*config, "reference", "delete", "spring")
+    assert (refused.code, "is active for every stream" in refused.err) == (2, True)
+
+
+def test_a_replay_without_a_reference_says_what_to_do(
+    run: Run, tmp_path: Path, settings_file: Path
+) -> None:
+    write(tmp_path / "window.jsonl", b"".join(traffic(20, 12)))
+    done = run("--config", str(settings_file), "replay", "window.jsonl", "--json")
+    assert (done.code, done.out) == (0, "")
+    assert "mllm-monitor reference build FILE" in done.err
+    assert "20 admitted" in done.err
+
+
+def test_migrations_from_nothing_and_again(run: Run) -> None:
+    before = run("db", "current")
+    assert before.out.splitlines()[0] == "current none"
+    made = run("db", "upgrade")
+    assert (made.code, "empty -> " in made.err) == (0, True)
+    assert "already" in run("db", "upgrade").err
+    current, needed = run("db", "current").out.splitlines()
+    assert current.split()[1] == needed.split()[1]
+
+
+def test_a_pipe_that_closes_early_is_no_fault(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m monitor check --json | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
