@@ -57,8 +57,8 @@ def build_reference(
     """Build a reference from logs and store it; activate it if asked, or if none is active."""
     require_format(format_name)
     encoders = load_encoders(settings)
-    with opened_database(settings) as database, _readable(files) as paths, progress() as report:
-        reader = LogReader(lambda: _feed(settings, paths, format_name), stream, utc_now)
+    with opened_database(settings) as database, readable(files) as paths, progress() as report:
+        reader = LogReader(lambda: finished_feed(settings, paths, format_name), stream, utc_now)
         selection = select(
             reader,
             seed=settings.reference.seed,
@@ -158,13 +158,14 @@ def _rules(settings: Settings) -> BuildRules:
     )
 
 
-def _feed(settings: Settings, paths: Sequence[str], format_name: str) -> Feed:
+def finished_feed(settings: Settings, paths: Sequence[str], format_name: str) -> Feed:
+    """Logs that are read to their end."""
     source = FileSource("reference", paths, follow=False)
     return Feed(source, format_name, settings.slices.top_level_keys)
 
 
 @contextmanager
-def _readable(files: Sequence[str]) -> Iterator[list[str]]:
+def readable(files: Sequence[str]) -> Iterator[list[str]]:
     """The files, read twice: standard input is written to a file first."""
     if "-" not in files:
         yield list(files)

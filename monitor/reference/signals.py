@@ -124,15 +124,21 @@ BOUNDS = (Signal.EMID_BOUND_UNSCALED, Signal.EMID_BOUND, Signal.INPUT_BOUND)
 
 
 def evaluate(
-    frozen: FrozenReference, window: Embedded, *, entropy_factor: float
+    frozen: FrozenReference,
+    window: Embedded,
+    *,
+    entropy_factor: float,
+    known: Mapping[Signal, Estimate] | None = None,
 ) -> dict[Signal, Estimate]:
     """Every signal of a window. The caller sets one BLAS thread: see ``single_threaded``.
 
-    ``entropy_factor`` is H of ``emid_bound``, nats.
+    ``entropy_factor`` is H of ``emid_bound``, nats. Components that are ``known`` are not
+    computed again.
     """
+    known = known or {}
     views = views_of(frozen, window)
     found = {
-        signal: _of_component(component, views[component.population])
+        signal: known.get(signal) or _of_component(component, views[component.population])
         for signal, component in COMPONENTS.items()
     }
     found[Signal.EMID] = _emid(frozen, found[Signal.EMI])

@@ -145,11 +145,16 @@ class Embedding:
     def rows(self, reader: LogReader, selection: Selection, report: Report) -> list[ReferenceRow]:
         """One row for each chosen exchange, in the order of the files."""
         rows: list[ReferenceRow] = []
-        exchanges = self._exchanges(reader, selection)
-        while chunk := list(islice(exchanges, CHUNK)):
-            rows += self._embed(chunk)
+        for chunk in self.chunks(reader, selection):
+            rows += self.embed(chunk)
             report("embedding", len(rows), len(selection.chosen))
         return rows
+
+    def chunks(self, reader: LogReader, selection: Selection) -> Iterator[list[Exchange]]:
+        """The chosen exchanges in the order of the files, a few at a time."""
+        exchanges = self._exchanges(reader, selection)
+        while chunk := list(islice(exchanges, CHUNK)):
+            yield chunk
 
     def _exchanges(self, reader: LogReader, selection: Selection) -> Iterator[Exchange]:
         caps = Caps(images=self.files.limits)
@@ -162,7 +167,8 @@ class Embedding:
                 late = selection.targets.get(key)
                 yield exchange if late is None else replace(exchange, target=late)
 
-    def _embed(self, exchanges: Sequence[Exchange]) -> list[ReferenceRow]:
+    def embed(self, exchanges: Sequence[Exchange]) -> list[ReferenceRow]:
+        """One row for each exchange."""
         texts = self.embedder.texts(
             text for e in exchanges for text in (e.text, e.response, e.target)
         )

@@ -248,6 +248,22 @@ def test_a_reference_without_targets_says_nothing_about_answers() -> None:
     assert found == dict.fromkeys(OF_TARGETS, REFERENCE_LACKS_TARGETS)
 
 
+def test_a_known_component_is_taken_over_and_enters_what_is_made_from_it(
+    reference: Reference, window: Embedded, estimates: dict[Signal, Estimate]
+) -> None:
+    known = {Signal.VISUAL_DISCREPANCY: Estimate(63, 0.25)}
+    found = evaluate(
+        reference.frozen,
+        near(reference, window),
+        entropy_factor=ENTROPY_FACTOR,
+        known=known,
+    )
+    textual = estimates[Signal.TEXTUAL_DISCREPANCY].value
+    assert textual is not None
+    assert found[Signal.VISUAL_DISCREPANCY] is known[Signal.VISUAL_DISCREPANCY]
+    assert found[Signal.INPUT_BOUND].value == pytest.approx(0.5 + textual**0.5)
+
+
 def test_the_order_of_events_does_not_matter(
     reference: Reference, window: Embedded, estimates: dict[Signal, Estimate]
 ) -> None:
