@@ -6,7 +6,7 @@ every stage on a fast machine and on a slow one; a short random delay puts them 
 
 import gzip
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,7 +41,7 @@ SETTLED = (
 )
 
 
-def log_lines(seed: int, minutes: int, repeated: Iterable[str]) -> list[Line | bytes]:
+def log_lines(seed: int, minutes: int, repeated: Collection[str]) -> list[Line | bytes]:
     """Interleaved streams in order of time, but for stragglers; with repeats and rubbish.
 
     Exchanges of the ``repeated`` streams come again, and some of their targets by themselves.
@@ -59,7 +59,7 @@ def log_lines(seed: int, minutes: int, repeated: Iterable[str]) -> list[Line | b
     moved: list[tuple[float, Line | bytes]] = [(float(i), line) for i, line in enumerate(lines)]
     for i in late:  # up to some 500 lines, which is more than the accepted lateness
         moved[i] = (i + float(rng.uniform(20, 500)), lines[i])
-    of_repeated = [i for i, line in enumerate(lines) if line["stream"] in repeated]
+    of_repeated = [i for i, line in enumerate(lines) if str(line["stream"]) in repeated]
     apart = rng.choice(of_repeated, 30, replace=False)
     for i in apart:  # the target comes by itself, some after the window was measured
         target = {key: lines[i][key] for key in ("id", "stream", "target")}

@@ -87,8 +87,9 @@ def good_lines() -> list[Line]:
 def littered(lines: list[Line]) -> list[Line | bytes]:
     """The lines with repeats, blank lines and everything that is refused between them."""
     mixed: list[Line | bytes] = list(lines)
-    rubbish = [line for refused in REFUSED.values() for line in refused]
-    for i, line in enumerate([*rubbish, *lines[:REPEATED], b"", b"   ", b"\r"]):
+    rubbish: list[Line | bytes] = [line for refused in REFUSED.values() for line in refused]
+    rubbish += [*lines[:REPEATED], b"", b"   ", b"\r"]
+    for i, line in enumerate(rubbish):
         mixed.insert(3 + 5 * i, line)
     return mixed
 
