@@ -60,7 +60,7 @@ class SecondMoments:
         Raises:
             ValueError: see ``unit_rows``.
         """
-        return cls(n=z.shape[0], zz=_gram(unit_rows(z).T))
+        return cls(n=z.shape[0], zz=gram(unit_rows(z).T))
 
     def merge(self, other: Self) -> Self:
         """Moments of the two batches together; associative and commutative."""
@@ -125,7 +125,7 @@ def entropy_of_rows(z: Tensor) -> float:
     if n < 1:
         raise TooFewSamplesError("entropy", n=n, n_min=1)
     rows = unit_rows(z)
-    return _entropy(_gram(rows if n < dim else rows.T) / n)
+    return _entropy(gram(rows if n < dim else rows.T) / n)
 
 
 def check_density(density: Tensor, name: str) -> None:
@@ -145,7 +145,8 @@ def _entropy(density: Tensor) -> float:
     return max(0.0, float(-xlogy(spectrum, spectrum).sum()))
 
 
-def _gram(rows: Tensor) -> Tensor:
+def gram(rows: Tensor) -> Tensor:
+    """``Z Zᵀ`` of rows ``(n, d)``, float64 on the CPU: ``(n, n)``, exactly symmetric."""
     # NumPy sees that both factors are one array and computes half of the product: 0.019 s
     # against torch's 0.042 s for 1500 x 768.
     matrix: npt.NDArray[np.float64] = rows.numpy()

@@ -11,6 +11,7 @@ from monitor.stats.moments import (
     SecondMoments,
     check_density,
     entropy_of_rows,
+    gram,
     unit_rows,
     von_neumann_entropy,
 )
@@ -106,7 +107,7 @@ def _mixed_entropy(p: Spectrum, q: Spectrum) -> float:
     dim = p.density.shape[0]
     if p.root is not None and q.root is not None and len(p.root) + len(q.root) < dim:
         stacked = torch.cat((p.root, q.root)) / math.sqrt(2)
-        return von_neumann_entropy(stacked @ stacked.T).item()
+        return von_neumann_entropy(gram(stacked)).item()
     return von_neumann_entropy((p.density + q.density) / 2).item()
 
 
