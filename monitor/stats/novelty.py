@@ -98,7 +98,10 @@ class ShareNull:
         """Judge ``count`` of ``n`` events of a window.
 
         The threshold is the largest share that is no alarm, so the probability of an alarm is at
-        most ``alpha``; for both sides each gets ``alpha / 2``.
+        most ``alpha``; for both sides each gets ``alpha / 2``. Where no share can be an alarm it
+        is the first impossible one, one event outside ``[0, 1]``, so that a share near its null
+        mean has an excess ratio near 0 there too. Where the largest quiet share lies on the
+        harmless side of the mean it is halfway from the mean to the first alarm.
 
         Args:
             count: events of the window that have the property.
@@ -124,16 +127,19 @@ class ShareNull:
             direction = Direction.HIGH if count >= n * mean else Direction.LOW
         tail = at_least if direction is Direction.HIGH else at_most
         quiet = np.flatnonzero(tail > alpha / sides)
-        edge = quiet[-1] if direction is Direction.HIGH else quiet[0]
+        outwards, last = (1, n) if direction is Direction.HIGH else (-1, 0)
+        edge = int(quiet[-1] if direction is Direction.HIGH else quiet[0])
+        threshold = (edge + outwards if edge == last else edge) / n
+        if outwards * (threshold - mean) <= 0:
+            threshold = _beyond(mean, (mean + (edge + outwards) / n) / 2, outwards)
         p = min(1.0, max(sides * float(tail[count]), sys.float_info.min))
-        return judge(count / n, mean, _beyond(mean, edge / n, direction), p)
+        return judge(count / n, mean, threshold, p)
 
 
-def _beyond(mean: float, threshold: float, direction: Direction) -> float:
-    # A large alpha can put the largest quiet share on the harmless side of the mean.
-    outwards = math.inf if direction is Direction.HIGH else -math.inf
-    nearest = math.nextafter(mean, outwards)
-    return max(threshold, nearest) if direction is Direction.HIGH else min(threshold, nearest)
+def _beyond(mean: float, threshold: float, outwards: int) -> float:
+    # An alpha near 1/2 can put even the first alarm on the harmless side of the mean.
+    nearest = math.nextafter(mean, outwards * math.inf)
+    return outwards * max(outwards * threshold, outwards * nearest)
 
 
 def _check_count(count: int, n: int) -> None:

@@ -102,3 +102,18 @@ def test_excess_is_one_at_the_largest_quiet_share() -> None:
     decisions = [null.decide(k, 200, direction=Direction.HIGH, alpha=0.01) for k in range(201)]
     largest_quiet = [d for d in decisions if not d.is_drifting][-1]
     assert largest_quiet.excess_ratio == 1
+
+
+@pytest.mark.parametrize(
+    ("null", "n", "direction"),
+    [
+        (ShareNull(1000, 1000), 200, Direction.BOTH),  # every event has an image: no more can have
+        (ShareNull(0, 1000), 200, Direction.BOTH),
+        (ShareNull(0, 1000), 30, Direction.HIGH),  # no novelty where one event would be an alarm
+    ],
+)
+def test_a_share_as_in_the_whole_reference_has_an_excess_near_zero(
+    null: ShareNull, n: int, direction: Direction
+) -> None:
+    decision = null.decide(n * null.count // null.pool, n, direction=direction, alpha=0.05)
+    assert abs(decision.excess_ratio) < 0.15
