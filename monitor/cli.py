@@ -33,9 +33,6 @@ def main() -> None:
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
     except MonitorError as exc:
         _fail(str(exc))
     except OSError as exc:

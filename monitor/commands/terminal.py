@@ -1,6 +1,7 @@
 """What a person sees in a terminal. Data goes to standard output, words to standard error."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -32,8 +33,13 @@ def say(text: str) -> None:
 
 
 def put(line: str) -> None:
-    """One line of data, for a person or a pipe."""
-    print(line, flush=True)  # noqa: T201 - this is the terminal
+    """One line of data, for a person or a pipe. A reader who has had enough ends the program."""
+    try:
+        print(line, flush=True)  # noqa: T201 - this is the terminal
+    except BrokenPipeError:
+        # click would exit with 1, which says that drift was found.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def put_json(value: object) -> None:
@@ -108,7 +114,10 @@ def measurement_table(measurements: Iterable[Measurement], title: str | None = N
 def put_table(table: Table) -> None:
     """A table on standard output, unbroken where it goes into a pipe."""
     width = None if sys.stdout.isatty() else 160
-    Console(width=width).print(table)
+    console = Console(width=width)
+    with console.capture() as rendered:
+        console.print(table)
+    put(rendered.get().rstrip("\n"))
 
 
 def simple_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
