@@ -52,6 +52,23 @@ class EmbedJob:
             )
         if not pending:
             return False
+        try:
+            self._embed(pending)
+        except Exception:
+            log.exception("batch_failed", n=len(pending))
+            # One sample that an encoder stumbles over must not take the others with it.
+            for sample in pending:
+                self._embed_alone(sample)
+        return True
+
+    def _embed_alone(self, sample: PendingSample) -> None:
+        try:
+            self._embed([sample])
+        except Exception:
+            self._telemetry.failed("embed")
+            log.exception("sample_failed", sample=sample.id)
+
+    def _embed(self, pending: Sequence[PendingSample]) -> None:
         with self._telemetry.embed_seconds.time():
             images = self._embed_images(pending)
             texts = self._embedder.texts(
@@ -77,7 +94,6 @@ class EmbedJob:
             )
             record_embeddings(session, self._embedder.encoders.digest, rows)
         log.debug("samples_embedded", n=len(rows), images=len(images))
-        return True
 
     def _embed_images(self, pending: Sequence[PendingSample]) -> list[ImageVector]:
         files = {
