@@ -94,7 +94,8 @@ def average_images(vectors: Iterable[bytes | None]) -> bytes | None:
     if not known:
         return None
     mean = np.mean(known, axis=0)
-    return _as_bytes(mean / np.linalg.norm(mean))
+    length = np.linalg.norm(mean)
+    return _as_bytes(mean / length if length > 0 else known[0])  # opposite ones leave no direction
 
 
 class Vectors(Protocol):
@@ -122,18 +123,18 @@ def columns(
     """The vectors of exchanges as matrices; each row must have its text and its response."""
     return Embedded(
         ids=tuple(row.exchange_id for row in rows),
-        z_t=_stack([row.z_t for row in rows], dim),
-        z_y=_stack([row.z_y for row in rows], dim),
-        z_v=_stack([row.z_v for row in rows], dim),
+        z_t=stacked([row.z_t for row in rows], dim),
+        z_y=stacked([row.z_y for row in rows], dim),
+        z_v=stacked([row.z_v for row in rows], dim),
         has_image=np.array([row.z_v is not None for row in rows], dtype=np.bool_),
-        z_target=_stack([row.z_target for row in rows], dim),
+        z_target=stacked([row.z_target for row in rows], dim),
         has_target=np.array([row.z_target is not None for row in rows], dtype=np.bool_),
         novelty_v=novelty_v,
         novelty_t=novelty_t,
     )
 
 
-def _stack(vectors: Sequence[bytes | None], dim: int) -> npt.NDArray[np.float32]:
+def stacked(vectors: Sequence[bytes | None], dim: int) -> npt.NDArray[np.float32]:
     """``(n, dim)`` unit rows of those that are there; float16's rounding is normalised away."""
     known = b"".join(z for z in vectors if z is not None)
     rows = np.frombuffer(known, dtype="<f2").reshape(-1, dim).astype(np.float32)
