@@ -5,12 +5,16 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.interpolate import PchipInterpolator
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 SHARE_OF_POOL = 4  # pseudo-windows of more than a quarter of the pool overlap too much
 SIZES_FOR_TWO_POWERS = 3  # with fewer, noise would decide; 1/n alone is the cautious law
+# Standard errors that the fitted variance is raised by: with as noisy a variance a Student quantile
+# lies as far out as a Gaussian one so raised, at 5 %. For rarer alarms the tail model is cautious.
+CAUTION = 0.5
 
 
 def null_sizes(pool: int, smallest: int) -> Ints:
@@ -64,7 +68,7 @@ class Null:
     around the pool's own value with variance ``v(n) - v(pool)``, while a new window lies around
     that value with variance ``v(n) + v(pool)``. ``at`` widens the draws accordingly, with
     ``v(n) = linear / n + quadratic / n²``, the Hoeffding decomposition of a statistic of degree
-    two, fitted to the spread over the grid and taken one standard error high.
+    two, fitted to the spread over the grid and taken a little high.
     """
 
     sizes: Ints  # (g,) ascending
@@ -97,9 +101,11 @@ class Null:
     def at(self, n: int) -> Floats | None:
         """Draws as they would be at ``n``, or None where ``n`` is too small to say.
 
-        The mean runs straight in ``1/n`` from size to size and on to the whole pool, whose value
-        is unbiased at ``n = pool``: bias is a series in ``1/n``. A chord in ``log n`` would lie
-        above it by more than the spread of a high-dimensional signal. Deviations from the mean
+        The mean runs through the sizes and the whole pool, whose value is unbiased at
+        ``n = pool``: up to the last size as a cubic in ``log n`` that keeps their shape, beyond
+        it straight in ``1/n``, in which bias is a series. A divergence in ``d`` dimensions falls
+        as ``log n`` below ``d`` events and as ``1/n`` above; between sizes a chord in either would
+        lie off the bend by as much as the spread of the signal. Deviations from the mean
         are interpolated quantile by quantile in ``log n``, in which their fall, between
         ``n^(-1/2)`` and ``1/n``, is convex: the chord lies outside and errs towards silence.
         Beyond the last size they shrink by the law of the variance, pool and all.
@@ -118,8 +124,9 @@ class Null:
     def _mean(self, n: int) -> float:
         sizes = np.append(self.sizes, self.pool)
         means = np.append(self.draws.mean(axis=1), self.whole)
-        right = min(max(int(np.searchsorted(sizes, n)), 1), len(sizes) - 1)
-        x, y = 1 / sizes[right - 1 : right + 1], means[right - 1 : right + 1]
+        if n <= self.sizes[-1]:
+            return float(PchipInterpolator(np.log(sizes), means)(np.log(n)))
+        x, y = 1 / sizes[-2:], means[-2:]
         return float(y[1] + (y[0] - y[1]) * (1 / n - x[1]) / (x[0] - x[1]))
 
     def _deviations(self, n: int) -> Floats:
@@ -140,7 +147,7 @@ class Null:
         return between
 
     def _variance(self, n: Ints) -> Floats:
-        """``v(n)`` by least squares on relative errors, plus one standard error for its noise."""
+        """``v(n)`` by least squares on relative errors, raised for its noise: see ``CAUTION``."""
         variance = self.draws.var(axis=1, ddof=1)
         seen = variance > 0
         if not seen.any():
@@ -151,7 +158,7 @@ class Null:
         noise = 2 / self.draws.shape[1]  # relative variance of a sample variance
         covariance = noise * np.linalg.inv(within @ within.T)
         stderr = np.sqrt(np.einsum("pn,pq,qn->n", wanted, covariance, wanted))
-        law: Floats = _nonnegative_fit(within) @ wanted + stderr
+        law: Floats = _nonnegative_fit(within) @ wanted + CAUTION * stderr
         return law
 
 

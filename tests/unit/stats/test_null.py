@@ -76,9 +76,24 @@ def test_below_the_smallest_size_there_is_no_null(n: int) -> None:
     assert null().at(n) is None
 
 
-@pytest.mark.parametrize("n", [25, 37, 50, 71, 100, 150, 400, 1200])
-def test_the_mean_follows_its_law_at_every_n(n: int) -> None:
+@pytest.mark.parametrize("n", [25, 50, 100, 150, 400, 1200])
+def test_the_mean_follows_its_law_on_the_grid_and_beyond(n: int) -> None:
     assert moments(null(), n)[0] == pytest.approx(0.1 + 2 / n, rel=1e-9)
+
+
+def entropy_lost(n: float, dim: int) -> float:
+    """Mean entropy that ``n`` random directions in ``dim`` lack; it bends at ``n = dim`` (Page)."""
+    small, large = sorted((n, dim))
+    return float(np.log(dim) - np.log(small) + small / (2 * large))
+
+
+@pytest.mark.parametrize("dim", [1, 30, 60, 90, 1000])
+@pytest.mark.parametrize("n", [30, 37, 60, 71, 85])
+def test_between_sizes_the_mean_follows_the_bend_of_a_divergence(n: int, dim: int) -> None:
+    means = np.array([entropy_lost(size, dim) for size in SIZES])
+    bent = Null.of(SIZES, means[:, None] + [-1e-3, 1e-3], pool=POOL, whole=entropy_lost(POOL, dim))
+    step = np.log(2) * n * (entropy_lost(n, dim) - entropy_lost(n * 1.001, dim)) / (n * 1e-3)
+    assert moments(bent, n)[0] == pytest.approx(entropy_lost(n, dim), abs=0.02 * step)
 
 
 @pytest.mark.parametrize("spread", [(1.0, 0.0), (0.0, 30.0), (0.5, 20.0)])
