@@ -115,6 +115,60 @@ def demo(seed: int, exit_after: float | None, listen: str) -> None:
 
 
 @cli.command()
+@FILES
+@FORMAT
+@click.option("--stream", help="Take only this stream's exchanges and the reference it has.")
+@click.option("--window", type=click.IntRange(min=2), help="Exchanges; default: the usual number.")
+@click.option("--shift", "kinds", multiple=True, metavar="KIND", help="One of these, repeatable.")
+@click.option("--strengths", default="1,3,5", show_default=True, help="From 1 to 5.")
+@click.option("--fractions", default="0.1,0.3,1", show_default=True, help="Of the traffic.")
+@click.option(
+    "--trials", default=40, show_default=True, type=click.IntRange(min=1), help="Windows."
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--picture", type=click.Path(path_type=Path), help="File, .png or .svg.")
+@AS_JSON
+@click.pass_obj
+def drill(
+    config: Path | None,
+    files: tuple[str, ...],
+    format_name: str,
+    stream: str | None,
+    window: int | None,
+    kinds: tuple[str, ...],
+    strengths: str,
+    fractions: str,
+    trials: int,
+    seed: int,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Would we have noticed? Put known shifts on good traffic and see which windows alarm.
+
+    FILES are logs of traffic known to be good; those exchanges that the reference's densities were
+    made from are left out. Images get blur, noise, frost, contrast or jpeg; texts get typos,
+    synonyms, truncation or code_switching; shuffled_answers and wrong_image exchange what belongs
+    together. Each at several strengths and in several fractions of the traffic.
+    """
+    from monitor.commands.drill import Wish, run_drill
+
+    wish = Wish(
+        files=files,
+        format_name=format_name,
+        stream=stream,
+        window=window,
+        kinds=kinds,
+        strengths=strengths,
+        fractions=fractions,
+        trials=trials,
+        seed=seed,
+        picture=picture,
+        as_json=as_json,
+    )
+    run_drill(_settings(config), wish)
+
+
+@cli.command()
 @click.option("--count", default=1_000, show_default=True, help="Number of exchanges.")
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option(
