@@ -148,14 +148,16 @@ def _nulls_of(
 ) -> dict[Signal, Null]:
     components = {s: c for s, c in COMPONENTS.items() if c.population is population}
 
-    def values(rows: Ints) -> list[float]:
-        view = View(frozen, pool.take(rows))
+    def values(view: View) -> list[float]:
         results = [component.compute(view) for component in components.values()]
         return [r.value if isinstance(r, MiEstimate) else r for r in results]
 
-    whole = values(np.arange(len(pool)))
+    everything = View(frozen, pool)
+    whole = values(everything)
     drawn: list[list[float]] = []
-    for row in threads.map(values, (row for rows in windows for row in rows)):
+    for row in threads.map(
+        lambda rows: values(everything.take(rows)), (row for rows in windows for row in rows)
+    ):
         drawn.append(row)
         advance()
     table = np.array(drawn).reshape(len(windows), -1, len(components))

@@ -14,6 +14,7 @@ from monitor.reference.artefact import (
     Embedded,
     Floats,
     FrozenReference,
+    Ints,
     Network,
     Population,
     Vectors,
@@ -55,6 +56,13 @@ class View:
     def __init__(self, frozen: FrozenReference, events: Embedded) -> None:
         self.frozen = frozen
         self.events = events
+        self._origin: tuple[View, Tensor] | None = None
+
+    def take(self, rows: Ints) -> "View":
+        """A view of some of the events, for which no q is asked again."""
+        part = View(self.frozen, self.events.take(rows))
+        part._origin = self, torch.from_numpy(rows)
+        return part
 
     @cached_property
     def responses(self) -> Spectrum:
@@ -64,27 +72,37 @@ class View:
     @cached_property
     def response_influence(self) -> Tensor:
         """Per-event values of I(X; response)."""
-        return self._answers.influence(torch.from_numpy(self.events.z_y))
+        return self.answers.influence(torch.from_numpy(self.events.z_y))
 
     @cached_property
     def target_influence(self) -> Tensor:
         """Per-event values of I(X; target)."""
-        return self._answers.influence(torch.from_numpy(self.events.z_target))
+        return self.answers.influence(torch.from_numpy(self.events.z_target))
 
     @cached_property
-    def _answers(self) -> Prediction:
+    def answers(self) -> Prediction:
+        """What q predicts for the answers."""
+        if self._origin is not None:
+            view, rows = self._origin
+            return view.answers.take(rows)
         return _prediction(self.frozen.networks[Network.ANSWER], self.events.fused())
+
+    @cached_property
+    def paired(self) -> Prediction:
+        """What q predicts for the texts of the images."""
+        if self._origin is not None:
+            view, rows = self._origin
+            return view.paired.take(rows)
+        return _prediction(self.frozen.networks[Network.PAIRING], self.events.z_v)
 
     def discrepancy(self, modality: Modality, current: Spectrum) -> float:
         """RJSD of one modality between reference and window, nats."""
         return rjsd_from(self.frozen.spectra[modality], current)
 
     def agreement(self) -> MiEstimate:
-        """I(X_v; X_t) under the q trained on rightly paired events."""
-        paired = _prediction(self.frozen.networks[Network.PAIRING], self.events.z_v)
-        return estimate_from_influence(
-            paired.influence(torch.from_numpy(self.events.z_t_of_images))
-        )
+        """I(X_v; X_t) under the q trained on rightly paired events; all events have images."""
+        texts = torch.from_numpy(self.events.z_t_of_images)
+        return estimate_from_influence(self.paired.influence(texts))
 
 
 @dataclass(frozen=True, slots=True)

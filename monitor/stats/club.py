@@ -121,6 +121,10 @@ class Prediction:
         w = torch.exp(-logvar.detach().to("cpu", torch.float64)).div_(2)
         return cls(w, w * mu.detach().to("cpu", torch.float64))
 
+    def take(self, rows: Tensor) -> Self:
+        """What is predicted for the events of these row numbers, in that order."""
+        return type(self)(self.w[rows], self.w_mu[rows])
+
     def terms(self, y: Tensor) -> Tensor:
         """Per-event terms of the CLUB estimate for answers ``y``; see ``club_terms``."""
         as_anchor, _ = self._roles(y)

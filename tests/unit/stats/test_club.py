@@ -1,5 +1,6 @@
 import functools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -109,3 +110,12 @@ def test_answers_of_another_shape_than_the_prediction_are_refused() -> None:
     y, mu, logvar = answers(6, 3, seed=9)
     with pytest.raises(ValueError, match="shape"):
         club_terms(y[:5], mu, logvar)
+
+
+def test_a_part_of_a_prediction_is_the_prediction_of_that_part() -> None:
+    rng = np.random.default_rng(8)
+    mu, logvar, y = (torch.from_numpy(a) for a in rng.standard_normal((3, 9, 4)))
+    rows = torch.tensor([7, 2, 5])
+    part = Prediction.of(mu, logvar).take(rows)
+    expected = Prediction.of(mu[rows], logvar[rows]).influence(y[rows])
+    assert part.influence(y[rows]).tolist() == pytest.approx(expected.tolist())
