@@ -186,7 +186,7 @@ def _reworded(
     def other(match: re.Match[str]) -> str:
         word = match.group()
         options = table.get(word)
-        if options is None and _begins(text[: match.start()]):
+        if options is None and word[0].isupper() and _begins(text[: match.start()]):
             options = table.get(word.lower())
         if options is None or rng.random() >= share:
             return word
