@@ -28,11 +28,13 @@ from monitor.reference.signals import (
 )
 from monitor.stats.bound import GAP_WINDOW, VISUAL
 from monitor.stats.club import MiEstimate
-from monitor.stats.decision import DIRECTIONS, Decision, decide
+from monitor.stats.decision import DIRECTIONS, Decision, Direction, decide
 from monitor.stats.novelty import ShareNull
 from monitor.stats.null import Null, null_sizes, pseudo_windows
+from monitor.stats.sequential import TOLERANCE, rank_score, share_score
 
 STAGE = "nulls"
+SIDES = {Direction.HIGH: (1,), Direction.LOW: (-1,), Direction.BOTH: (1, -1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Judgement:
     """One signal of one window: the fields of a measurement that the reference decides.
 
     ``value`` is None exactly when the verdict is ``insufficient``; then ``reason`` says why.
+    ``scores`` are what the window adds to the evidence over windows, one for each watched side.
     """
 
     n: int
@@ -52,6 +55,9 @@ class Judgement:
     p_value: float | None = None
     reason: str | None = None
     terms: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    scores: tuple[float, ...] = ()
 
 
 def draw_nulls(
@@ -123,7 +129,7 @@ def judge(
     """
     nulls = _WindowNulls(reference, estimates, entropy_factor)
     return {
-        signal: _judgement(estimate, nulls.decide(signal, alpha))
+        signal: _judgement(estimate, nulls.decide(signal, alpha), nulls.scores(signal))
         for signal, estimate in estimates.items()
     }
 
@@ -194,22 +200,38 @@ class _WindowNulls:
             None if draws is None else decide(value, draws, direction=direction, alpha=alpha, n=n)
         )
 
-    def draws(self, signal: Signal) -> Floats | None:
-        """Ascending draws of a signal that is no share."""
-        if signal in BOUNDS:
-            return self._of_bound(signal)
-        if signal is Signal.EMID:
-            emi, of_reference = self.draws(Signal.EMI), self.reference.frozen.emi
-            return None if emi is None or of_reference is None else of_reference.value - emi[::-1]
-        null = self.reference.nulls.get(signal)
-        return None if null is None else null.at(self.estimates[signal].n)
+    def scores(self, signal: Signal) -> tuple[float, ...]:
+        """Evidence of drift to each watched side, beyond what the reference may be off by."""
+        estimate = self.estimates[signal]
+        if estimate.value is None:
+            return ()
+        found = []
+        for side in SIDES[DIRECTIONS[signal]]:
+            if (share := self.reference.share_nulls.get(signal)) is not None:
+                count = round(estimate.value * estimate.n)
+                score = share_score(share, count, estimate.n, tolerance=side * TOLERANCE)
+                found.append(side * score)
+            elif (draws := self.draws(signal, side * TOLERANCE)) is not None:
+                found.append(side * rank_score(draws, estimate.value))
+        return tuple(found)
 
-    def _of_bound(self, signal: Signal) -> Floats | None:
+    def draws(self, signal: Signal, shift: float = 0.0) -> Floats | None:
+        """Ascending draws of a signal that is no share, moved by so many errors of their centre."""
+        if signal in BOUNDS:
+            return self._of_bound(signal, shift)
+        if signal is Signal.EMID:
+            emi, of_reference = self.draws(Signal.EMI, -shift), self.reference.frozen.emi
+            return None if emi is None or of_reference is None else of_reference.value - emi[::-1]
+        null, n = self.reference.nulls.get(signal), self.estimates[signal].n
+        draws = None if null is None else null.at(n)
+        return draws if draws is None or null is None else draws + shift * null.centre_error(n)
+
+    def _of_bound(self, signal: Signal, shift: float) -> Floats | None:
         terms, frozen = self.estimates[signal].terms, self.reference.frozen
         parts = [
-            self._of_divergence(Signal.VISUAL_DISCREPANCY) if VISUAL in terms else None,
-            self._of_divergence(Signal.TEXTUAL_DISCREPANCY),
-            self._of_divergence(Signal.OUTPUT_GAP) if GAP_WINDOW in terms else None,
+            self._of_divergence(Signal.VISUAL_DISCREPANCY, shift) if VISUAL in terms else None,
+            self._of_divergence(Signal.TEXTUAL_DISCREPANCY, shift),
+            self._of_divergence(Signal.OUTPUT_GAP, shift) if GAP_WINDOW in terms else None,
         ]
         if parts[1] is None:
             return None
@@ -221,13 +243,15 @@ class _WindowNulls:
             ]
         )
 
-    def _of_divergence(self, signal: Signal) -> Floats | None:
+    def _of_divergence(self, signal: Signal, shift: float) -> Floats | None:
         # Widening a null for its finite pool can push its lowest draws below 0.
-        draws = self.draws(signal)
+        draws = self.draws(signal, shift)
         return None if draws is None else draws.clip(min=0.0)
 
 
-def _judgement(estimate: Estimate, decision: Decision | None) -> Judgement:
+def _judgement(
+    estimate: Estimate, decision: Decision | None, scores: tuple[float, ...]
+) -> Judgement:
     if estimate.value is None or decision is None:
         reason = estimate.reason or TOO_FEW_EVENTS
         return Judgement(n=estimate.n, verdict=Verdict.INSUFFICIENT, reason=reason)
@@ -241,4 +265,7 @@ def _judgement(estimate: Estimate, decision: Decision | None) -> Judgement:
         excess_ratio=decision.excess_ratio,
         p_value=decision.p_value,
         terms=estimate.terms,
+        low=estimate.low,
+        high=estimate.high,
+        scores=scores,
     )

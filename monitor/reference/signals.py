@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # none published
@@ -28,6 +29,8 @@ from monitor.stats.novelty import share
 from monitor.stats.rjsd import Spectrum, rjsd_from
 
 ONE_SIGMA = 0.6827
+COVERAGE = 0.95  # of intervals
+NORMAL_QUANTILE = 1.96
 
 NO_IMAGES, NO_TARGETS = "no_images", "no_targets"
 TOO_FEW_EVENTS = "too_few_events"
@@ -40,14 +43,23 @@ NO_DISTANCES = "no_distances"
 class Estimate:
     """The value of one signal of one window, or the reason why there is none.
 
-    ``n`` counts the events that it was computed from; ``terms`` the parts of a bound.
+    ``n`` counts the events that it was computed from; ``terms`` the parts of a bound; ``low`` to
+    ``high`` is an interval of 95 %, where one is known.
     """
 
     n: int
     value: float | None = None
     stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
     terms: tuple[str, ...] = ()
     reason: str | None = None
+
+    @classmethod
+    def of(cls, mi: MiEstimate) -> Self:
+        """An information with the interval of its standard error."""
+        reach = NORMAL_QUANTILE * mi.stderr
+        return cls(mi.n, mi.value, mi.stderr, low=mi.value - reach, high=mi.value + reach)
 
 
 class View:
@@ -214,7 +226,7 @@ def _of_component(component: Component, view: View) -> Estimate:
         return Estimate(n, reason=TOO_FEW_EVENTS)
     result = component.compute(view)
     if isinstance(result, MiEstimate):
-        return Estimate(n, result.value, result.stderr)
+        return Estimate.of(result)
     return Estimate(n, result)
 
 
@@ -226,8 +238,7 @@ def _emid(frozen: FrozenReference, emi: Estimate) -> Estimate:
         return Estimate(emi.n, reason=emi.reason)
     if frozen.emi is None:
         return Estimate(emi.n, reason=REFERENCE_LACKS_TARGETS)
-    difference = emid(frozen.emi, MiEstimate(emi.value, emi.stderr, emi.n))
-    return Estimate(emi.n, difference.value, difference.stderr)
+    return Estimate.of(emid(frozen.emi, MiEstimate(emi.value, emi.stderr, emi.n)))
 
 
 def _bounds(
@@ -267,8 +278,10 @@ def _share(frozen: FrozenReference, count: int, n: int) -> Estimate:
     if n < frozen.smallest_window:
         return Estimate(n, reason=TOO_FEW_EVENTS)
     # From the interval: the plug-in error of a share of 0 would be 0.
-    interval = share(count, n, confidence=ONE_SIGMA)
-    return Estimate(n, interval.value, (interval.high - interval.low) / 2)
+    sigma = share(count, n, confidence=ONE_SIGMA)
+    interval = share(count, n, confidence=COVERAGE)
+    stderr = (sigma.high - sigma.low) / 2
+    return Estimate(n, sigma.value, stderr, low=interval.low, high=interval.high)
 
 
 def _prediction(q: QNetwork, x: Vectors) -> Prediction:

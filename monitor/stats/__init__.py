@@ -17,6 +17,7 @@ from monitor.stats.moments import SecondMoments, entropy_of_rows, von_neumann_en
 from monitor.stats.novelty import ShareNull, novelty_threshold, share
 from monitor.stats.null import Null, null_sizes, pseudo_windows
 from monitor.stats.rjsd import Spectrum, rjsd, rjsd_from
+from monitor.stats.sequential import Evidence, accumulate, rank_score, share_score
 
 __all__ = [
     "DIRECTIONS",
@@ -24,6 +25,7 @@ __all__ = [
     "ClubMoments",
     "Decision",
     "Direction",
+    "Evidence",
     "MiEstimate",
     "Null",
     "PairedInformation",
@@ -32,6 +34,7 @@ __all__ = [
     "SecondMoments",
     "ShareNull",
     "Spectrum",
+    "accumulate",
     "alpha_per_test",
     "calibrate_threshold",
     "club_terms",
@@ -49,9 +52,11 @@ __all__ = [
     "p_value",
     "paired_information",
     "pseudo_windows",
+    "rank_score",
     "rjsd",
     "rjsd_attribution",
     "rjsd_from",
     "share",
+    "share_score",
     "von_neumann_entropy",
 ]

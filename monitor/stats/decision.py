@@ -13,6 +13,7 @@ from monitor.stats.tail import tail_quantile
 
 RESOLUTION = 1e-9  # smallest difference from the null mean that counts; below is rounding
 WEEK = timedelta(weeks=1)
+LEVELS = 2  # of evidence that share the accepted false alarms: one window, and all together
 
 
 class Direction(StrEnum):
@@ -70,7 +71,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class AlphaPerTest:
-    """Accepted false-alarm probability of one signal in one window."""
+    """Accepted false-alarm probability of one signal in one window, at either level of evidence.
+
+    One window alone is judged at ``alpha``; evidence over windows at ``1 / alpha``, the run length
+    that gives as many false alarms.
+    """
 
     overall: float  # of the slice that is everything
     per_slice: float | None  # of every other slice; None where there is none
@@ -82,8 +87,9 @@ def alpha_per_test(
     """Spend the accepted false alarms of a week over its windows, signals and slices.
 
     Union bound: ``alpha = accepted / (independent windows a week · tests a window)``, so dependent
-    signals only make alarms rarer. Overlapping windows count as one: they alarm together. With
-    slices, half of the budget stays with the whole, however many slices there are.
+    signals only make alarms rarer. Overlapping windows count as one: they alarm together. Half of
+    the budget is for windows judged alone and half for what they say together. With slices, half
+    of either stays with the whole, however many slices there are.
 
     Args:
         false_alarms_per_week: accepted false alarms, > 0.
@@ -101,7 +107,7 @@ def alpha_per_test(
         raise ValueError("accepted false alarms and the window length must be positive")
     if signals < 1 or slices < 0:
         raise ValueError(f"expected signals >= 1 and slices >= 0, got {signals} and {slices}")
-    budget = false_alarms_per_week * (window_length / WEEK) / signals
+    budget = false_alarms_per_week / LEVELS * (window_length / WEEK) / signals
     if slices == 0:
         return AlphaPerTest(min(budget, 0.5), None)
     return AlphaPerTest(min(budget / 2, 0.5), min(budget / 2 / slices, 0.5))

@@ -121,6 +121,15 @@ class Null:
         at_n: Floats = self._mean(n) + self._deviations(n)
         return at_n
 
+    def centre_error(self, n: int) -> float:
+        """Standard error of the mean of ``at(n)``, the same for every window that it judges.
+
+        From the finite pool, whose own deviation has variance ``v(pool)``, and from the number of
+        draws.
+        """
+        (at_pool,) = self._variance(np.array([self.pool]))
+        return float(np.sqrt(at_pool + self._deviations(n).var(ddof=1) / self.draws.shape[1]))
+
     def _mean(self, n: int) -> float:
         sizes = np.append(self.sizes, self.pool)
         means = np.append(self.draws.mean(axis=1), self.whole)

@@ -155,9 +155,9 @@ def test_a_null_that_is_not_finite_is_refused() -> None:
         decide(1.0, np.array([1.0, math.nan]), direction=Direction.HIGH, alpha=0.05, n=50)
 
 
-def test_without_slices_the_whole_budget_goes_to_everything() -> None:
+def test_without_slices_each_level_of_evidence_gives_its_half_to_everything() -> None:
     alpha = alpha_per_test(1, HOUR, signals=10)
-    assert (alpha.overall, alpha.per_slice) == (pytest.approx(1 / 1680), None)
+    assert (alpha.overall, alpha.per_slice) == (pytest.approx(1 / 3360), None)
 
 
 @given(
@@ -166,11 +166,11 @@ def test_without_slices_the_whole_budget_goes_to_everything() -> None:
     signals=st.integers(1, 20),
     slices=st.integers(1, 50),
 )
-def test_tests_of_a_week_spend_the_budget_half_on_everything_half_on_slices(
+def test_both_levels_of_a_week_spend_the_budget_half_on_everything_half_on_slices(
     budget: float, hours: int, signals: int, slices: int
 ) -> None:
     alpha = alpha_per_test(budget, hours * HOUR, signals=signals, slices=slices)
-    tests = 7 * 24 / hours * signals
+    tests = 2 * 7 * 24 / hours * signals
     spent = (alpha.overall * tests, (alpha.per_slice or 0) * slices * tests)
     assert spent == pytest.approx((budget / 2, budget / 2))
 
