@@ -1,0 +1,243 @@
+"""``drill`` as a command over simulated traffic: log in, tables, JSON and a picture out."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from monitor import cli
+from monitor.commands import drill, reference
+from monitor.encoders.builtin import builtin_encoders
+from monitor.encoders.encoder import Encoder, EncoderPair
+from monitor.simulate.traffic import Mix, as_native_line, simulate
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+DIM = 64
+SETTINGS = """
+windows: {min_samples: 30, length: 1h}
+sampling: {per_pane: 10}
+reference: {null_draws: 60}
+alerts: {false_alarms_per_week: 20}
+"""
+SHIFTS = ("blur", "typos", "shuffled_answers", "wrong_image")
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """The built-in encoder, projected: eigenproblems of 64 dimensions take no time."""
+
+    inner: Encoder[Any]
+    dim: int = DIM
+    projection: Tensor = field(
+        default_factory=lambda: torch.randn(768, DIM, generator=torch.Generator().manual_seed(0))
+    )
+
+    @property
+    def digest(self) -> str:
+        return self.inner.digest
+
+    def encode(self, inputs: Sequence[Any]) -> Tensor:
+        return functional.normalize(self.inner.encode(inputs) @ self.projection, dim=1)
+
+
+def reduced(_settings: object) -> EncoderPair:
+    pair = builtin_encoders()
+    return EncoderPair("reduced", Reduced(pair.visual), Reduced(pair.textual))
+
+
+def write_log(path: Path, seed: int, count: int, text_only_share: float = 0.1) -> None:
+    mix = Mix(stream=f"s{seed}", text_only_share=text_only_share)
+    exchanges = simulate(seed, start=START, count=count, mix=mix)
+    path.write_bytes(b"".join(as_native_line(e) for e in exchanges))
+
+
+@dataclass
+class Program:
+    """The command line in one folder, with what it last said."""
+
+    patch: pytest.MonkeyPatch
+    out: str = ""
+    err: str = ""
+
+    def __call__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> int:
+        self.patch.setattr(sys, "argv", ["mllm-monitor", "--config", "monitor.yaml", *arguments])
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as exc:
+            code = int(exc.code or 0)
+        self.out, self.err = capsys.readouterr()
+        return code
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an active reference and the logs of two days."""
+    folder = tmp_path_factory.mktemp("drill")
+    (folder / "monitor.yaml").write_text(SETTINGS)
+    write_log(folder / "good.jsonl", 1, 900)
+    write_log(folder / "other.jsonl", 2, 400)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(reference, "load_encoders", reduced)
+        command = ["--config", "monitor.yaml", "reference", "build", "good.jsonl"]
+        patch.setattr(sys, "argv", ["mllm-monitor", *command])
+        cli.main()
+    return folder
+
+
+@pytest.fixture
+def program(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(drill, "load_encoders", reduced)
+    return Program(monkeypatch)
+
+
+Documents = dict[str | None, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def drilled(folder: Path) -> Documents:
+    """One drill over the other day, by shift."""
+    shifts = chain.from_iterable(("--shift", shift) for shift in SHIFTS)
+    out: list[dict[str, Any]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(drill, "load_encoders", reduced)
+        patch.setattr(drill, "put_json", out.append)
+        options = {
+            "--window": "120",
+            "--trials": "20",
+            "--strengths": "5",
+            "--fractions": "0.5,1",
+            "--picture": "power.png",
+        }
+        given = [*shifts, *chain.from_iterable(options.items()), "--json"]
+        command = ["--config", "monitor.yaml", "drill", "other.jsonl", *given]
+        patch.setattr(sys, "argv", ["mllm-monitor", *command])
+        cli.main()
+    return {document["shift"]: json.loads(json.dumps(document)) for document in out}
+
+
+def power(drilled: Documents, shift: str | None, signal: str) -> float:
+    value = drilled[shift]["outcomes"][-1]["signals"][signal]["power"]
+    assert isinstance(value, float)
+    return value
+
+
+def test_undrifted_windows_and_every_shift_have_a_document(drilled: Documents) -> None:
+    assert list(drilled) == [None, *SHIFTS]
+    assert {d["n"] for d in drilled.values()} == {120}
+
+
+def test_undrifted_windows_hardly_ever_alarm(drilled: Documents) -> None:
+    # 15 signals at 0.8 % each: more than 9 of 20 windows happen once in a million runs.
+    assert drilled[None]["outcomes"][0]["any"]["power"] <= 9 / 20
+
+
+def test_strong_blur_is_always_found_by_the_images_and_never_by_the_texts(
+    drilled: Documents,
+) -> None:
+    assert power(drilled, "blur", "visual_discrepancy") == 1
+    unmoved = ("textual_discrepancy", "response_discrepancy", "novelty_textual", "output_gap")
+    assert {s: power(drilled, "blur", s) for s in unmoved} == {
+        s: power(drilled, None, s) for s in unmoved
+    }
+
+
+def test_strong_typos_are_always_found_by_the_texts(drilled: Documents) -> None:
+    assert power(drilled, "typos", "textual_discrepancy") == 1
+
+
+@pytest.mark.parametrize("signal", ["mi_query_response", "emi", "emid"])
+def test_shuffled_answers_are_always_found_by_information(drilled: Documents, signal: str) -> None:
+    assert power(drilled, "shuffled_answers", signal) == 1
+
+
+def test_wrong_images_are_found_by_agreement_and_by_no_discrepancy_of_texts(
+    drilled: Documents,
+) -> None:
+    assert drilled["wrong_image"]["smallest_fraction_by_signal"]["image_text_agreement"]
+    unmoved = "textual_discrepancy"
+    assert power(drilled, "wrong_image", unmoved) == power(drilled, None, unmoved)
+
+
+@pytest.mark.usefixtures("drilled")
+def test_the_picture_is_a_png(folder: Path) -> None:
+    with Image.open(folder / "power.png", formats=["PNG"]) as image:
+        assert np.asarray(image).std() > 0
+
+
+def test_the_density_part_of_the_reference_is_left_out(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ("--trials", "1", "--shift", "wrong_image", "--fractions", "1")
+    assert program(capsys, "drill", "good.jsonl", "--window", "225", *quick) == 0
+    assert "450 exchanges supplied the windows, 450 of them from the reference's" in program.err
+    assert "450 of its density part were left out" in program.err
+
+
+def test_logs_with_too_little_that_is_unseen_are_refused_with_what_is_needed(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(capsys, "drill", "good.jsonl", "--window", "226") == 2
+    assert "windows of 226 exchanges need at least 452" in program.err
+    assert "the files hold 450 (450 others were left out" in program.err
+
+
+def test_without_measured_windows_a_window_is_what_its_panes_may_hold(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick = ("--trials", "1", "--shift", "shuffled_answers", "--fractions", "1")
+    assert program(capsys, "drill", "other.jsonl", *quick) == 0
+    assert "With windows of 120 exchanges" in program.err
+
+
+def test_traffic_without_images_leaves_the_shifts_of_images_out(
+    program: Program, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_log(folder / "texts.jsonl", 3, 100, text_only_share=1.0)
+    quick = ("--window", "40", "--trials", "2", "--strengths", "5", "--fractions", "1", "--json")
+    assert program(capsys, "drill", "texts.jsonl", *quick) == 0
+    shifts = [json.loads(line)["shift"] for line in program.out.splitlines()]
+    texts = ["typos", "synonyms", "truncation", "code_switching", "shuffled_answers"]
+    assert shifts == [None, *texts]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--shift", "fog"], "--shift takes one of blur, noise"),
+        (["--strengths", "9"], "--strengths takes whole numbers from 1 to 5"),
+        (["--fractions", "2"], "--fractions takes numbers above 0"),
+        (["--picture", "power.gif"], "--picture takes a file that ends in .png or .svg"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_injected_is_said_in_one_line(
+    program: Program, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert program(capsys, "drill", "other.jsonl", *arguments) == 2
+    assert said in program.err
+
+
+def test_a_stream_without_a_reference_is_refused(
+    tmp_path: Path, program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.patch.chdir(tmp_path)
+    (tmp_path / "monitor.yaml").write_text(SETTINGS)
+    write_log(tmp_path / "good.jsonl", 1, 3)
+    assert program(capsys, "drill", "good.jsonl") == 2
+    assert "no reference is active; build one with" in program.err
