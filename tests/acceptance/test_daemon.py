@@ -17,11 +17,7 @@ from tests.acceptance.prepared import SETTINGS, START, program_in
 from tests.acceptance.program import Process, Program
 from tests.acceptance.traffic import Traffic, as_bytes
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.slow,
-    pytest.mark.xdist_group("acceptance daemon"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 FREE_PORT = {"MLLM_MONITOR_HTTP__LISTEN": "127.0.0.1:0"}
 VALUE = "mllm_monitor_discrepancy_nats"

@@ -18,11 +18,7 @@ from tests.acceptance.program import Process, Program
 from tests.acceptance.state import COUNTS, EVERYTHING, FOLLOWED, WINDOWS, State
 from tests.acceptance.traffic import Line, Traffic, as_bytes
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.slow,
-    pytest.mark.xdist_group("acceptance kill"),  # the fixtures of the module are made once
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 STEPS = {"busy": 1.0, "even": 3.0, "quiet": 6.0}  # seconds between exchanges
 MINUTES = 24

@@ -22,11 +22,7 @@ from PIL import Image, ImageFilter
 
 from tests.acceptance.program import Program
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.slow,
-    pytest.mark.xdist_group("acceptance owleval"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 SIXTH = "mPLUG_Owl_7b"
 FIVE = ("llava_13b", "MMreact", "blip2_13b", "minigpt4_13b", "openflanmingo")

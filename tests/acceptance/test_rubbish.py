@@ -24,11 +24,7 @@ from tests.acceptance.rubbish import (
 )
 from tests.acceptance.traffic import Line, as_bytes
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.slow,
-    pytest.mark.xdist_group("acceptance rubbish"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 GOOD = 600
 REPEATED = 25

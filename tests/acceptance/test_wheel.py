@@ -10,11 +10,7 @@ import pytest
 
 from tests.acceptance.program import Program
 
-pytestmark = [
-    pytest.mark.acceptance,
-    pytest.mark.slow,
-    pytest.mark.xdist_group("acceptance wheel"),
-]
+pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SAY_WHERE = "import monitor; print(monitor.__file__)"
