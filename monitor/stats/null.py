@@ -5,7 +5,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import PchipInterpolator
+from scipy.interpolate import CubicSpline
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -101,11 +101,12 @@ class Null:
     def at(self, n: int) -> Floats | None:
         """Draws as they would be at ``n``, or None where ``n`` is too small to say.
 
-        The mean runs through the sizes and the whole pool, whose value is unbiased at
-        ``n = pool``: up to the last size as a cubic in ``log n`` that keeps their shape, beyond
-        it straight in ``1/n``, in which bias is a series. A divergence in ``d`` dimensions falls
-        as ``log n`` below ``d`` events and as ``1/n`` above; between sizes a chord in either would
-        lie off the bend by as much as the spread of the signal. Deviations from the mean
+        The mean is a cubic spline through the sizes and the whole pool, whose value is unbiased
+        at ``n = pool``. A divergence in ``d`` dimensions falls as ``log n`` below ``d`` events and
+        as ``1/n`` above, and a chord in either would miss the bend by more than the spread of the
+        signal; ``log(1 + pool / n)`` bends the same way. Beyond the pool nothing is known of a
+        bend to come, and the mean goes straight in ``1/n``: right for a pool of more than ``d``
+        events, for a smaller one too high, which errs towards silence. Deviations from the mean
         are interpolated quantile by quantile in ``log n``, in which their fall, between
         ``n^(-1/2)`` and ``1/n``, is convex: the chord lies outside and errs towards silence.
         Beyond the last size they shrink by the law of the variance, pool and all.
@@ -133,8 +134,9 @@ class Null:
     def _mean(self, n: int) -> float:
         sizes = np.append(self.sizes, self.pool)
         means = np.append(self.draws.mean(axis=1), self.whole)
-        if n <= self.sizes[-1]:
-            return float(PchipInterpolator(np.log(sizes), means)(np.log(n)))
+        if n <= self.pool:
+            # Negative, as a spline wants its places ascending.
+            return float(CubicSpline(-np.log1p(self.pool / sizes), means)(-np.log1p(self.pool / n)))
         x, y = 1 / sizes[-2:], means[-2:]
         return float(y[1] + (y[0] - y[1]) * (1 / n - x[1]) / (x[0] - x[1]))
 

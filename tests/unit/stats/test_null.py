@@ -76,8 +76,8 @@ def test_below_the_smallest_size_there_is_no_null(n: int) -> None:
     assert null().at(n) is None
 
 
-@pytest.mark.parametrize("n", [25, 50, 100, 150, 400, 1200])
-def test_the_mean_follows_its_law_on_the_grid_and_beyond(n: int) -> None:
+@pytest.mark.parametrize("n", [25, 50, 100, 400, 1200])
+def test_the_mean_follows_its_law_on_the_grid_and_beyond_the_pool(n: int) -> None:
     assert moments(null(), n)[0] == pytest.approx(0.1 + 2 / n, rel=1e-9)
 
 
@@ -87,13 +87,14 @@ def entropy_lost(n: float, dim: int) -> float:
     return float(np.log(dim) - np.log(small) + small / (2 * large))
 
 
-@pytest.mark.parametrize("dim", [1, 30, 60, 90, 1000])
-@pytest.mark.parametrize("n", [30, 37, 60, 71, 85])
+@pytest.mark.parametrize("dim", [1, 30, 60, 90, 150, 300, 1000])
+@pytest.mark.parametrize("n", [30, 37, 60, 71, 85, 120, 140, 170, 250, 300])
 def test_between_sizes_the_mean_follows_the_bend_of_a_divergence(n: int, dim: int) -> None:
-    means = np.array([entropy_lost(size, dim) for size in SIZES])
-    bent = Null.of(SIZES, means[:, None] + [-1e-3, 1e-3], pool=POOL, whole=entropy_lost(POOL, dim))
+    sizes = np.append(SIZES, POOL // 2)
+    means = np.array([entropy_lost(size, dim) for size in sizes])
+    bent = Null.of(sizes, means[:, None] + [-1e-3, 1e-3], pool=POOL, whole=entropy_lost(POOL, dim))
     step = np.log(2) * n * (entropy_lost(n, dim) - entropy_lost(n * 1.001, dim)) / (n * 1e-3)
-    assert moments(bent, n)[0] == pytest.approx(entropy_lost(n, dim), abs=0.02 * step)
+    assert moments(bent, n)[0] == pytest.approx(entropy_lost(n, dim), abs=0.03 * step)
 
 
 @pytest.mark.parametrize("spread", [(1.0, 0.0), (0.0, 30.0), (0.5, 20.0)])
