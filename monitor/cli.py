@@ -19,6 +19,7 @@ FILES = click.argument("files", nargs=-1, required=True)
 FORMAT = click.option(
     "--format", "format_name", default="auto", show_default=True, help="auto, native or openai."
 )
+COUNT = click.IntRange(min=1)
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 
 
@@ -118,14 +119,12 @@ def demo(seed: int, exit_after: float | None, listen: str) -> None:
 @FILES
 @FORMAT
 @click.option("--stream", help="Take only this stream's exchanges and the reference it has.")
-@click.option("--window", type=click.IntRange(min=2), help="Exchanges; default: the usual number.")
-@click.option("--shift", "kinds", multiple=True, metavar="KIND", help="One of these, repeatable.")
+@click.option("--window", type=COUNT, help="Exchanges; default: the usual number.")
+@click.option("--shift", "kinds", multiple=True, metavar="KIND", help="Only this kind; repeatable.")
 @click.option("--strengths", default="1,3,5", show_default=True, help="From 1 to 5.")
 @click.option("--fractions", default="0.1,0.3,1", show_default=True, help="Of the traffic.")
-@click.option(
-    "--trials", default=40, show_default=True, type=click.IntRange(min=1), help="Windows."
-)
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--trials", default=40, show_default=True, type=COUNT, help="Windows of each.")
+@click.option("--seed", default=0, type=click.IntRange(min=0), help="Seed of all chance.")
 @click.option("--picture", type=click.Path(path_type=Path), help="File, .png or .svg.")
 @AS_JSON
 @click.pass_obj

@@ -23,6 +23,7 @@ COMMANDS = [
     ["replay"],
     ["demo"],
     ["check"],
+    ["drill"],
     ["simulate"],
     ["reference"],
     *(["reference", name] for name in ("build", "list", "show", "activate", "delete")),
