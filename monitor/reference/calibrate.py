@@ -137,9 +137,9 @@ def judge(
 def _grid(pool: int, smallest: int) -> list[int]:
     """``null_sizes``, and half of the pool.
 
-    Between a quarter and the whole pool the mean of a divergence in hundreds of dimensions bends:
-    a chord was 7 % too low at half (four spreads of the null), with half on the grid 1.4 % at
-    most. Draws of half the pool overlap; ``Null`` allows for what that takes from their spread.
+    Between a quarter and the whole pool the mean of a divergence in hundreds of dimensions bends,
+    which takes a size between them to be seen. Draws of half the pool overlap; ``Null`` allows for
+    what that takes from their spread.
     """
     return sorted({*null_sizes(pool, smallest).tolist(), pool // 2})
 
