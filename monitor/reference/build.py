@@ -225,7 +225,7 @@ def _notes(n: int, usual_window: int, trained: Mapping[Network, TrainedQ]) -> li
     if n < WINDOWS_PER_REFERENCE * usual_window:
         notes.append(
             f"{n} exchanges are fewer than {WINDOWS_PER_REFERENCE} windows of {usual_window}: "
-            "thresholds beyond a quarter of the calibration part are extrapolated"
+            "thresholds beyond half of the calibration part are extrapolated"
         )
     return notes
 
