@@ -102,7 +102,8 @@ def in_words(report: Report) -> list[str]:
         f"the reference's calibration part; {report.left_out} of its density part were left out.",
         f"Would we have noticed? With windows of {report.rules.window} exchanges and "
         f"{report.false_alarms_per_week:g} accepted false alarm(s) a week, at least {FOUND:.0%} of "
-        f"the windows would have alarmed at {', '.join(noticed) or 'none of the shifts'}.",
+        f"the windows would have alarmed at {', '.join(noticed) or 'no shift in any fraction'} of "
+        "the traffic.",
     ]
     if missed:
         sentences.append(f"Not at any strength and fraction that was tried: {', '.join(missed)}.")
@@ -126,7 +127,7 @@ def _noticed(report: Report) -> tuple[list[str], list[str]]:
         weakest = min(o.shift.strength for o in hits if o.shift)
         fraction = min(o.fraction for o in hits if o.shift and o.shift.strength == weakest)
         degree = f" from strength {weakest}" if weakest else ""
-        noticed.append(f"{name}{degree} in {_percent(fraction)} of the traffic")
+        noticed.append(f"{name}{degree} in {_percent(fraction)}")
     return noticed, missed
 
 

@@ -95,8 +95,7 @@ def test_json_has_one_document_for_each_shift_and_every_signal_in_it(report: Rep
 def test_words_say_what_is_noticed_from_where_on_and_what_is_not(report: Report) -> None:
     words = in_words(report)
     assert "900 exchanges" in words[0]
-    assert "blur from strength 3 in 100 % of the traffic" in words[1]
-    assert "shuffled answers in 10 % of the traffic" in words[1]
+    assert "blur from strength 3 in 100 %, shuffled answers in 10 % of the traffic." in words[1]
     assert words[2] == "Not at any strength and fraction that was tried: synonyms."
     assert words[3].startswith("Without any shift 0 of 40 windows alarmed")
 
