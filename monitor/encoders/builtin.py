@@ -39,7 +39,6 @@ ENERGY_FLOOR = 0.5 / 255  # half a grey level, below which a response is roundin
 FALL_GAIN, LEVEL_GAIN, LAYOUT_GAIN = 3.0, 0.6, 6.0
 
 _TEXTS = 64  # embedded together; few enough that their buckets stay in the cache
-_IMAGES = 4
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -118,15 +117,14 @@ class BuiltinImageEncoder:
 
     def encode(self, inputs: Sequence[DecodedImage]) -> Tensor:
         """See `Encoder.encode`."""
-        rows = [self._encode(inputs[i : i + _IMAGES]) for i in range(0, len(inputs), _IMAGES)]
+        # One by one: in a batch the rounding depends on the others, and nothing is gained.
+        rows = [self._encode(image) for image in inputs]
         return torch.cat(rows) if rows else torch.empty(0, DIM)
 
-    def _encode(self, images: Sequence[DecodedImage]) -> Tensor:
-        squares = [
-            np.asarray(Image.fromarray(i.pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-            for i in images
-        ]
-        plane = torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2).to(torch.float32) / 255
+    def _encode(self, image: DecodedImage) -> Tensor:
+        square = Image.fromarray(image.pixels).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+        pixels = torch.tensor(np.asarray(square))[None].permute(0, 3, 1, 2)
+        plane = pixels.to(torch.float32) / 255
         energies = []
         for _ in range(SCALES):
             response = functional.conv2d(plane, self._filters)
