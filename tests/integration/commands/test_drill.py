@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sqlalchemy.orm import Session
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,9 +21,13 @@ from monitor import cli
 from monitor.commands import drill, reference
 from monitor.encoders.builtin import builtin_encoders
 from monitor.encoders.encoder import Encoder, EncoderPair
+from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
+from monitor.settings import Settings
 from monitor.simulate.traffic import Mix, as_native_line, simulate
+from monitor.store.windows import record_window
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 DIM = 64
 SETTINGS = """
 windows: {min_samples: 30, length: 1h}
@@ -203,6 +208,21 @@ def test_without_measured_windows_a_window_is_what_its_panes_may_hold(
     quick = ("--trials", "1", "--shift", "shuffled_answers", "--fractions", "1")
     assert program(capsys, "drill", "other.jsonl", *quick) == 0
     assert "With windows of 120 exchanges" in program.err
+
+
+@pytest.mark.parametrize(("stream", "usual"), [("llava", 60), ("*", 60), ("quiet", 256 * 12)])
+def test_a_window_is_as_large_as_the_median_of_the_last_week_that_has_some(
+    session: Session, stream: str, usual: int
+) -> None:
+    for day, n in ((0, 500), (20, 40), (21, 60), (22, 90), (23, 7)):
+        window = WindowId(START + day * timedelta(days=1), START + (24 * day + 1) * HOUR)
+        summary = WindowSummary("llava", window, "normal@0123", 1, n, n, 0, {}, window.end)
+        verdict = Verdict.INSUFFICIENT
+        textual = Measurement(
+            "llava", ALL, Signal.TEXTUAL_DISCREPANCY, window, n, verdict, "normal@0123"
+        )
+        record_window(session, summary, [textual])
+    assert drill._usual_window(session, Settings(), stream) == usual
 
 
 def test_traffic_without_images_leaves_the_shifts_of_images_out(
