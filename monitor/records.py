@@ -111,6 +111,10 @@ class Measurement:
 
     ``value`` is None exactly when ``verdict`` is ``insufficient``; then ``reason`` says why.
     ``terms`` names the parts a bound was summed from; bounds with different terms are not compared.
+    ``low`` to ``high`` covers the value's expectation with 95 %. ``evidence`` is what the windows
+    since ``evidence_since`` say together, ``persistent`` whether it has reached its threshold and
+    not gone since; absent where a window overlaps one that was counted. ``scores`` are what the
+    window adds to it, and are not read back.
     """
 
     stream: str
@@ -128,6 +132,13 @@ class Measurement:
     p_value: float | None = None
     reason: str | None = None
     terms: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    evidence: float | None = None
+    evidence_threshold: float | None = None
+    evidence_since: datetime | None = None
+    persistent: bool | None = None
+    scores: tuple[float, ...] = ()
 
 
 def floor_time(time: datetime, step: timedelta) -> datetime:

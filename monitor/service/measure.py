@@ -8,7 +8,16 @@ from datetime import timedelta
 import numpy as np
 import numpy.typing as npt
 
-from monitor.records import ALL, Measurement, Modality, Sample, Signal, Verdict, WindowId
+from monitor.records import (
+    ALL,
+    Measurement,
+    Modality,
+    Sample,
+    Signal,
+    Verdict,
+    WindowId,
+    floor_time,
+)
 from monitor.reference.artefact import Embedded
 from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.signals import evaluate, single_threaded
@@ -97,6 +106,10 @@ class Measurer:
         digest = self._rules.encoder_digest
         return [s for s in samples if s.encoder_digest == digest and s.z_t is not None]
 
+    def is_counted(self, window: WindowId) -> bool:
+        """Whether it adds to the evidence over windows: those that do, do not overlap."""
+        return window.start == floor_time(window.start, self._rules.length)
+
     def novelty(self, samples: Sequence[Sample], reference: LoadedReference) -> Novelty:
         """Distances to the reference's k-th nearest embeddings; searched once per sample."""
         usable = self.usable(samples)
@@ -151,6 +164,7 @@ class Measurer:
         self, events: Embedded, reference: LoadedReference, alpha: float, blank: Measurement
     ) -> list[Measurement]:
         n = len(events)
+        blank = replace(blank, evidence_threshold=1 / alpha)
         if n < self._rules.min_samples:
             reason = f"{TOO_FEW}: {n} of {self._rules.min_samples}"
             return [replace(blank, signal=signal, n=n, reason=reason) for signal in Signal]
@@ -195,4 +209,7 @@ def _measurement(blank: Measurement, judged: Judgement) -> Measurement:
         p_value=judged.p_value,
         reason=judged.reason,
         terms=judged.terms,
+        low=judged.low,
+        high=judged.high,
+        scores=judged.scores,
     )

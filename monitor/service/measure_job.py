@@ -11,6 +11,7 @@ from monitor.records import ALL, Measurement, Verdict, WindowId, WindowSummary
 from monitor.service.measure import Measurer, MeasureRules, count_image_states, uniform_sample
 from monitor.service.shelf import LoadedReference, ReferenceShelf
 from monitor.store.engine import Database
+from monitor.store.evidence import record_evidence
 from monitor.store.panes import pane_states
 from monitor.store.pending import pending_in_window, record_novelty
 from monitor.store.references import active_references
@@ -127,7 +128,9 @@ class MeasureJob:
         )
         with self._database.begin() as session:
             record_novelty(session, reference.reference.digest, novelty.fresh)
-            record_window(session, summary, measurements)
+            is_recorded = record_window(session, summary, measurements)
+            if is_recorded and self._measurer.is_counted(window):
+                record_evidence(session, measurements)
         log.info(
             "window_measured",
             stream=stream,

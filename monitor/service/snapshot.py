@@ -5,9 +5,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 
-from monitor.records import Measurement, ReferenceVersion, WindowSummary
+from sqlalchemy.orm import Session
+
+from monitor.records import Measurement, ReferenceVersion, WindowId, WindowSummary
 from monitor.store.counters import all_counts
 from monitor.store.engine import Database
+from monitor.store.evidence import with_newest_evidence
 from monitor.store.pending import pending_count
 from monitor.store.references import active_references, list_references
 from monitor.store.streams import partition_watermarks, watermarks
@@ -80,7 +83,7 @@ class Publisher:
                     watermark=watermark,
                     reference=versions.get(digest) if digest else None,
                     summary=summary,
-                    measurements=tuple(measurements_of(session, stream, summary.window))
+                    measurements=_measured(session, stream, summary.window)
                     if summary is not None and is_recent
                     else (),
                 )
@@ -90,3 +93,7 @@ class Publisher:
                 counts=tuple(all_counts(session)),
                 pending_samples=pending_count(session),
             )
+
+
+def _measured(session: Session, stream: str, window: WindowId) -> tuple[Measurement, ...]:
+    return tuple(with_newest_evidence(session, measurements_of(session, stream, window)))

@@ -34,7 +34,8 @@ def _whether_traffic_changed(whole: Mapping[Signal, Measurement]) -> str:
     out = [signal for signal, m in known.items() if m.verdict is Verdict.DRIFTING]
     calm = [signal for signal in known if signal not in out and "discrepancy" in signal.value]
     if not out:
-        return "Has the traffic changed? Not noticeably."
+        slow = ", ".join(f"{_CHANGED[s]}{_since(m)}" for s, m in known.items() if m.persistent)
+        return f"Has the traffic changed? {f'Slowly: {slow}' if slow else 'Not noticeably'}."
     named = ", ".join(f"{_CHANGED[s]} ({known[s].excess_ratio:.1f} x threshold)" for s in out)
     rest = f"; not noticeably: {', '.join(_CHANGED[s] for s in calm)}" if calm else ""
     return f"Has the traffic changed? Yes: {named}{rest}."
@@ -54,6 +55,8 @@ def _whether_answers_got_worse(whole: Mapping[Signal, Measurement]) -> str:
     figure = f"EMI {emi.value:.3f} ± {emi.stderr or 0:.3f}, normally {emi.null_mean:.3f}"
     if emi.verdict is Verdict.DRIFTING:
         return f"Have the answers got worse? Yes: {figure} ({emi.excess_ratio:.1f} x threshold)."
+    if emi.persistent:
+        return f"Have the answers got worse? Slowly: {figure}{_since(emi)}."
     return f"Have the answers got worse? Not noticeably: {figure}."
 
 
@@ -68,6 +71,12 @@ def _how_bad_it_could_be(whole: Mapping[Signal, Measurement]) -> str:
     return (
         f"How bad could it be? {kind} is {bound.value:.2f}, normally {bound.null_mean:.2f}{parts}."
     )
+
+
+def _since(m: Measurement) -> str:
+    if m.evidence_since is None:
+        return " (small but persistent)"
+    return f" (small but persistent since {m.evidence_since:%Y-%m-%d %H:%M})"
 
 
 def _is_known(m: Measurement | None) -> bool:

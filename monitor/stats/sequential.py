@@ -13,7 +13,7 @@ from monitor.stats.null import Floats
 STAKES = (1 / 3, 1.0)
 # By how many of its own standard errors the centre of a null may be off before a window counts as
 # evidence: all windows share that error, so however long one waits it does not average out.
-TOLERANCE = 3.0
+TOLERANCE = 2.5
 CLEARED = 1 / 20  # of the threshold; below it a persistent shift has gone
 
 

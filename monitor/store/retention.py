@@ -11,6 +11,7 @@ from monitor.store.tables import (
     IMAGE_HAS_CONTENT,
     SAMPLE_HAS_CONTENT,
     EarlyTargetRow,
+    EvidenceRow,
     ImageRow,
     MeasurementRow,
     PaneRow,
@@ -89,6 +90,12 @@ def forget_measurements(session: Session, before: datetime) -> int:
     windows = select(WindowRow.end, WindowRow.stream, WindowRow.start).where(old)
     deleted = session.connection().execute(
         delete(row).where(tuple_(row.window_end, row.stream, row.window_start).in_(windows))
+    )
+    counted = EvidenceRow
+    session.execute(
+        delete(counted).where(
+            tuple_(counted.window_end, counted.stream, counted.window_start).in_(windows)
+        )
     )
     session.execute(delete(WindowRow).where(old))
     return deleted.rowcount

@@ -290,6 +290,8 @@ class MeasurementRow(Base):
     verdict: Mapped[str] = mapped_column(String(20))
     value: Mapped[float | None] = mapped_column(Float(53))
     stderr: Mapped[float | None] = mapped_column(Float(53))
+    low: Mapped[float | None] = mapped_column(Float(53))
+    high: Mapped[float | None] = mapped_column(Float(53))
     null_mean: Mapped[float | None] = mapped_column(Float(53))
     threshold: Mapped[float | None] = mapped_column(Float(53))
     excess_ratio: Mapped[float | None] = mapped_column(Float(53))
@@ -300,6 +302,27 @@ class MeasurementRow(Base):
         UniqueConstraint("stream", "slice_key", "signal", "window_start", "window_end"),
         Index("ix_measurements_window_end", "window_end", "stream"),
     )
+
+
+class EvidenceRow(Base):
+    """What one counted window adds to the evidence of a signal, and what all together say then.
+
+    ``since`` is the start of the first window of the present run.
+    """
+
+    __tablename__ = "evidence"
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
+    window_start: Mapped[datetime] = mapped_column(primary_key=True)
+    window_end: Mapped[datetime] = mapped_column(primary_key=True)
+    slice_key: Mapped[str] = mapped_column(CleanName(SLICE_LENGTH), primary_key=True)
+    signal: Mapped[str] = mapped_column(String(40), primary_key=True)
+    reference: Mapped[str] = mapped_column(CleanName(IDENTITY_LENGTH))
+    scores: Mapped[list[float]] = mapped_column(JSON)
+    threshold: Mapped[float] = mapped_column(Float(53))
+    bets: Mapped[list[float]] = mapped_column(JSON)
+    windows: Mapped[int]
+    since: Mapped[datetime | None]
+    is_persistent: Mapped[bool]
 
 
 class ReferenceRow(Base):

@@ -7,12 +7,24 @@ from datetime import datetime, timedelta
 from itertools import accumulate
 from typing import Self
 
-from sqlalchemy import bindparam, delete, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    Select,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from monitor.records import Measurement, Signal, Verdict, WindowId, WindowSummary, floor_time
+from monitor.store.evidence import carrying
 from monitor.store.statements import insert_into
-from monitor.store.tables import MeasurementRow, PaneRow, StreamRow, WindowRow
+from monitor.store.tables import EvidenceRow, MeasurementRow, PaneRow, StreamRow, WindowRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +126,12 @@ def latest_windows(session: Session) -> list[WindowSummary]:
 def measurements_of(session: Session, stream: str, window: WindowId) -> list[Measurement]:
     """All measurements of one window, by slice and signal."""
     row = MeasurementRow
-    rows = session.scalars(
-        select(row)
+    rows = session.execute(
+        _with_evidence()
         .where(row.stream == stream, row.window_start == window.start, row.window_end == window.end)
         .order_by(row.slice_key, row.signal)
     )
-    return [_measurement(r) for r in rows]
+    return [carrying(_measurement(r), evidence) for r, evidence in rows]
 
 
 def measurements_between(  # noqa: PLR0913 - each is one independent condition of a query
@@ -139,7 +151,7 @@ def measurements_between(  # noqa: PLR0913 - each is one independent condition o
     """
     row = MeasurementRow
     order = (row.window_end, row.window_start, row.stream, row.slice_key, row.signal)
-    query = select(row).where(row.window_end >= start, row.window_end < end)
+    query = _with_evidence().where(row.window_end >= start, row.window_end < end)
     if stream is not None:
         query = query.where(row.stream == stream)
     if slice_key is not None:
@@ -151,7 +163,22 @@ def measurements_between(  # noqa: PLR0913 - each is one independent condition o
         query = query.where(
             tuple_(*order) > tuple_(*(literal(value, column.type) for value, column in key))
         )
-    return [_measurement(r) for r in session.scalars(query.order_by(*order).limit(limit))]
+    rows = session.execute(query.order_by(*order).limit(limit))
+    return [carrying(_measurement(r), evidence) for r, evidence in rows]
+
+
+def _with_evidence() -> Select[MeasurementRow, EvidenceRow | None]:
+    row, evidence = MeasurementRow, EvidenceRow
+    return select(row, evidence).outerjoin(
+        evidence,
+        and_(
+            evidence.stream == row.stream,
+            evidence.window_start == row.window_start,
+            evidence.window_end == row.window_end,
+            evidence.slice_key == row.slice_key,
+            evidence.signal == row.signal,
+        ),
+    )
 
 
 class _Survey:
@@ -247,6 +274,8 @@ def _measurement_values(m: Measurement) -> dict[str, object]:
         "p_value": m.p_value,
         "reason": m.reason,
         "terms": list(m.terms),
+        "low": m.low,
+        "high": m.high,
     }
 
 
@@ -267,6 +296,8 @@ def _measurement(row: MeasurementRow) -> Measurement:
         p_value=row.p_value,
         reason=row.reason,
         terms=tuple(row.terms),
+        low=row.low,
+        high=row.high,
     )
 
 

@@ -23,8 +23,8 @@ def as_json(m: Measurement) -> dict[str, object]:
         "stream": m.stream,
         "slice": m.slice_key,
         "signal": m.signal.value,
-        "window_start": m.window.start.isoformat().replace("+00:00", "Z"),
-        "window_end": m.window.end.isoformat().replace("+00:00", "Z"),
+        "window_start": _rfc3339(m.window.start),
+        "window_end": _rfc3339(m.window.end),
         "n": m.n,
         "value": m.value,
         "stderr": m.stderr,
@@ -34,6 +34,12 @@ def as_json(m: Measurement) -> dict[str, object]:
         "p_value": m.p_value,
         "verdict": m.verdict.value,
         "reference": m.reference,
+        "low": m.low,
+        "high": m.high,
+        "evidence": m.evidence,
+        "evidence_threshold": m.evidence_threshold,
+        "evidence_since": _rfc3339(m.evidence_since) if m.evidence_since else None,
+        "persistent": m.persistent,
     }
     if m.reason is not None:
         shown["reason"] = m.reason
@@ -89,6 +95,10 @@ def api_routes(latest: Callable[[], Snapshot], database: Database) -> APIRouter:
         )
 
     return router
+
+
+def _rfc3339(time: datetime) -> str:
+    return time.isoformat().replace("+00:00", "Z")
 
 
 def _time(value: str | None) -> datetime | None:

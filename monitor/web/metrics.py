@@ -1,5 +1,6 @@
 """The snapshot as Prometheus metrics. Names are listed in docs/metrics.md."""
 
+import math
 from collections.abc import Callable, Iterable
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -42,6 +43,8 @@ _SIGNAL_HELP = {
     "p_value": "Share of drift-free pseudo-windows at least as extreme; never 0.",
     "excess_ratio": "(value - null mean) / (threshold - null mean): 0 is normal, 1 the threshold.",
     "drifting": "1 where the signal is beyond its threshold.",
+    "evidence_ratio": "log(1 + evidence over windows) / log(1 + its threshold): 1 the threshold.",
+    "persistent": "1 where the windows together say that a shift, small or not, lasts.",
 }
 
 
@@ -125,10 +128,18 @@ def _add_signal(families: dict[str, GaugeMetricFamily], labels: list[str], m: Me
         "p_value": m.p_value,
         "excess_ratio": m.excess_ratio,
         "drifting": float(m.verdict is Verdict.DRIFTING),
+        "evidence_ratio": _evidence_ratio(m),
+        "persistent": None if m.persistent is None else float(m.persistent),
     }
     for name, value in found.items():
         if value is not None:
             families[name].add_metric(labels, value)
+
+
+def _evidence_ratio(m: Measurement) -> float | None:
+    if m.evidence is None or m.evidence_threshold is None:
+        return None
+    return math.log1p(m.evidence) / math.log1p(m.evidence_threshold)
 
 
 def _add_image_states(family: GaugeMetricFamily, stream: str, state: StreamState) -> None:

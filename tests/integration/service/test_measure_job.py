@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 import structlog
 
@@ -358,3 +359,24 @@ def test_the_summary_says_what_the_window_was_made_of(rig: Rig) -> None:
     assert (summary.seen, summary.n, summary.n_targets) == (30, 30, 20)
     assert summary.image_states == {"inline": 15}
     assert (summary.reference, summary.measured_at) == (identity, NOW)
+
+
+def test_windows_that_overlap_add_no_evidence(rig: Rig) -> None:
+    activated(rig)
+    measured = work(rig, traffic(160, 29.9))
+    counted = {m.window.start for m in measured if m.evidence is not None}
+    assert counted == {at(0), at(15)}
+
+
+def test_evidence_of_a_window_builds_on_the_one_before(rig: Rig) -> None:
+    activated(rig)
+    lines = [exchange(f"e{i}", i / 10, query={"text": "same"}, response="same") for i in range(450)]
+    trail = [
+        (m.evidence, m.evidence_since)
+        for m in work(rig, lines)
+        if (m.signal, m.slice_key) == (Signal.TEXTUAL_DISCREPANCY, ALL) and m.evidence is not None
+    ]
+    assert [since for _, since in trail] == [START] * 3
+    assert [evidence for evidence, _ in trail] == pytest.approx(
+        np.mean([(4 / 3, 2), (4 / 3 * 7 / 3, 6), (4 / 3 * 37 / 9, 14)], axis=1), rel=0.06
+    )

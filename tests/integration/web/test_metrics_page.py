@@ -33,7 +33,17 @@ def full_snapshot() -> Snapshot:
     window = WindowId(START, START + timedelta(hours=1))
     measurements = tuple(
         Measurement(
-            "llava", ALL, signal, window, 9, Verdict.DRIFTING, "n@1", 0.1, 0.1, 0, 1, 2, 0.5
+            "llava",
+            ALL,
+            signal,
+            window,
+            9,
+            Verdict.DRIFTING,
+            "n@1",
+            *(0.1, 0.1, 0, 1, 2, 0.5),
+            evidence=20.0,
+            evidence_threshold=5000.0,
+            persistent=False,
         )
         for signal in Signal
     )

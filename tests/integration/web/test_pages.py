@@ -55,6 +55,8 @@ NAMES_OF_WINDOWS = {
     "signal_p_value",
     "signal_excess_ratio",
     "signal_drifting",
+    "signal_evidence_ratio",
+    "signal_persistent",
     "window_samples",
     "window_end_timestamp_seconds",
     "window_last_success_timestamp_seconds",

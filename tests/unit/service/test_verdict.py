@@ -132,3 +132,18 @@ def test_slices_do_not_speak_for_the_whole() -> None:
 def test_every_signal_of_the_traffic_can_say_that_it_changed(signal: Signal) -> None:
     words = in_words([*CALM, measured(signal, Verdict.DRIFTING)])
     assert words[0].startswith("Has the traffic changed? Yes: the ")
+
+
+def test_a_small_shift_that_lasts_is_said_to_be_slow_with_its_beginning() -> None:
+    slow = {"persistent": True, "evidence_since": START}
+    said = in_words(
+        instead(
+            measured(Signal.VISUAL_DISCREPANCY, **slow),
+            measured(Signal.EMI, **slow),
+        )
+    )
+    since = "(small but persistent since 2026-03-01 12:00)"
+    assert said[:2] == [
+        f"Has the traffic changed? Slowly: the images {since}.",
+        f"Have the answers got worse? Slowly: EMI 0.250 ± 0.050, normally 0.500 {since}.",
+    ]
