@@ -1,0 +1,45 @@
+"""Intervals of the whole path, networks learned from a reference, against what they claim."""
+
+import pytest
+from scipy.stats import binom
+
+from monitor.records import Signal
+from monitor.reference.artefact import Reference
+from monitor.reference.signals import evaluate, single_threaded
+from tests.populations import reference_of, traffic
+
+pytestmark = [pytest.mark.statistical, pytest.mark.slow]
+
+TRIALS, LARGE = 150, 30_000
+SKILL = 0.8  # responses and targets must differ, else EMI has no spread
+SIGNALS = (Signal.EMI, Signal.MI_QUERY_RESPONSE, Signal.IMAGE_TEXT_AGREEMENT, Signal.IMAGE_SHARE)
+Interval = tuple[float, float]
+
+
+@pytest.fixture(scope="module")
+def reference() -> Reference:
+    return reference_of(traffic(480, seed=1, image_share=0.9))
+
+
+def intervals(reference: Reference, n: int, seed: int) -> dict[Signal, Interval]:
+    events = traffic(n, seed=seed, skill=SKILL, image_share=0.9)
+    with single_threaded():
+        found = evaluate(reference.frozen, events, entropy_factor=1.0)
+    return {s: (found[s].low or 0.0, found[s].high or 0.0) for s in SIGNALS}
+
+
+@pytest.fixture(scope="module")
+def truth(reference: Reference) -> dict[Signal, float]:
+    """The middle of the interval of a window so large that its own error hardly matters."""
+    return {s: sum(i) / 2 for s, i in intervals(reference, LARGE, seed=9).items()}
+
+
+@pytest.mark.parametrize("n", [50, 200, 1000])
+def test_intervals_cover_as_often_as_stated(
+    reference: Reference, truth: dict[Signal, float], n: int
+) -> None:
+    drawn = [intervals(reference, n, seed=1000 * n + i) for i in range(TRIALS)]
+    covered = {s: sum(i[s][0] <= truth[s] <= i[s][1] for i in drawn) for s in SIGNALS}
+    # Allows what a normal quantile in place of Student's costs, and the error of the truth.
+    least = binom.ppf(1e-5, TRIALS, 0.95 - 1.5 / n - 0.01)
+    assert {s: count for s, count in covered.items() if count < least} == {}
