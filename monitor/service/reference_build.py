@@ -186,7 +186,7 @@ class Embedding:
             known = [self.vectors[i.content_hash] for i in found if i.content_hash]
             rows.append(
                 ReferenceRow(
-                    exchange=exchange,
+                    exchange=replace(exchange, images=()),  # thousands of files at once
                     z_v=average_images(z for z, _ in known),
                     z_t=texts[exchange.text],
                     z_y=texts[exchange.response],
