@@ -1,0 +1,129 @@
+"""False alarms counted: many references, many drift-free windows each, and what they can say."""
+
+import math
+import multiprocessing
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import beta, t
+
+from monitor.records import Modality, Signal, Verdict
+from monitor.reference.artefact import Embedded, Ints, Neighbourhood, Reference
+from monitor.reference.calibrate import judge
+from monitor.reference.signals import evaluate, single_threaded
+from tests.populations import reference_of
+
+ALPHAS = (0.05, 0.01)
+PROCESSES = 2
+SMALLEST_WINDOW, NULL_DRAWS = 30, 100
+ENTROPY_FACTOR = 10.0
+
+Floats = npt.NDArray[np.float64]
+Key = tuple[Signal, float]
+Alarms = Mapping[Key, Floats]  # a row per split, a column per window; NaN without a verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """How a population is cut, again and again: a reference, and windows of what is left."""
+
+    splits: int
+    reference: int  # exchanges
+    windows: int  # of each split
+    smallest: int = 32
+    largest: int = 1024
+
+    def sizes(self, split: int) -> Ints:
+        """Exchanges of each window, even in log n."""
+        low, high = math.log(self.smallest), math.log(self.largest + 1)
+        return np.exp(np.random.default_rng([split, 1]).uniform(low, high, self.windows)).astype(
+            np.int64
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A rate of alarms with a 95 % interval and the extremes over the splits."""
+
+    rate: float
+    low: float
+    high: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, alarms: Floats) -> "Level":
+        """From a table of splits and windows.
+
+        Windows of a split share its reference, so the binomial interval of Clopper and Pearson is
+        that of the effective number of windows, by the spread of the splits (Korn and Graubard,
+        1998, "Confidence intervals for proportions with small expected number of positive counts
+        estimated from survey data").
+        """
+        rates, counts = np.nanmean(alarms, axis=1), np.isfinite(alarms).sum(axis=1)
+        rate, windows, k = float(np.nanmean(alarms)), int(counts.sum()), len(rates)
+        variance = k / (k - 1) * float(np.square(counts * (rates - rate)).sum()) / windows**2
+        effective = float(windows)
+        if variance > 0:
+            by_freedom = (t.ppf(0.975, windows - 1) / t.ppf(0.975, k - 1)) ** 2
+            effective = min(effective, rate * (1 - rate) / variance * by_freedom)
+        hits = rate * effective
+        low = float(beta.ppf(0.025, hits, effective - hits + 1)) if hits > 0 else 0.0
+        high = float(beta.ppf(0.975, hits + 1, effective - hits)) if hits < effective else 1.0
+        return cls(rate, low, high, float(rates.min()), float(rates.max()))
+
+
+def count_alarms(events: Embedded, splits: Splits) -> Alarms:
+    """Whether each window of each split alarmed."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, mp_context=spawn) as processes:
+        found = list(processes.map(partial(_of_split, events, splits), range(splits.splits)))
+    return {key: np.array([alarms[key] for alarms in found]) for key in found[0]}
+
+
+def verdicts(reference: Reference, windows: Iterable[Embedded]) -> dict[Key, list[float]]:
+    """1 for an alarm, 0 for none, NaN for no verdict, window by window."""
+    found: dict[Key, list[float]] = {(s, alpha): [] for s in Signal for alpha in ALPHAS}
+    marks = {Verdict.DRIFTING: 1.0, Verdict.IN_CONTROL: 0.0, Verdict.INSUFFICIENT: math.nan}
+    with single_threaded():
+        for window in windows:
+            estimates = evaluate(reference.frozen, window, entropy_factor=ENTROPY_FACTOR)
+            for alpha in ALPHAS:
+                judged = judge(reference, estimates, alpha, entropy_factor=ENTROPY_FACTOR)
+                for signal, judgement in judged.items():
+                    found[signal, alpha].append(marks[judgement.verdict])
+    return found
+
+
+def searched(reference: Reference, events: Embedded) -> Embedded:
+    """Exchanges with their distances to the reference, so that windows of them have novelty."""
+    distances = Neighbourhood.of(reference.density, reference.density_positions, None).distances
+    return replace(
+        events,
+        novelty_v=distances(Modality.VISUAL, events.z_v),
+        novelty_t=distances(Modality.TEXTUAL, events.z_t),
+    )
+
+
+def reference_and_rest(events: Embedded, size: int, split: int) -> tuple[Reference, Embedded]:
+    """A reference of ``size`` exchanges picked by lot, and the others in their order."""
+    order = np.random.default_rng([split, 0]).permutation(len(events))
+    reference = reference_of(
+        events.take(order[:size]),
+        smallest_window=SMALLEST_WINDOW,
+        null_draws=NULL_DRAWS,
+        seed=split,
+    )
+    return reference, searched(reference, events.take(np.sort(order[size:])))
+
+
+def _of_split(events: Embedded, splits: Splits, split: int) -> dict[Key, list[float]]:
+    reference, rest = reference_and_rest(events, splits.reference, split)
+    rng = np.random.default_rng([split, 2])
+    return verdicts(
+        reference, (rest.take(rng.choice(len(rest), n, replace=False)) for n in splits.sizes(split))
+    )
