@@ -127,7 +127,7 @@ def demo_settings(folder: Path, listen: str) -> Settings:
             "sources": [{"path": str(folder / "traffic.jsonl"), "format": "native"}],
             "windows": {"pane": "5m", "length": "30m", "slide": "10m", "lateness": "10m"},
             "sampling": {"per_pane": 20},
-            "reference": {"null_draws": 150},
+            "reference": {"null_draws": 100},
             "slices": {"labels": ["tenant"]},
             "jobs": {"ingest": "1s", "embed": "1s", "measure": "1s"},
         }
