@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(3600)]
 
 Walk = Callable[[int, np.random.Generator], npt.NDArray[np.float64]]
 
-REFERENCES, REFERENCE, POPULATION = 3, 1000, 3000
+REFERENCES, REFERENCE, POPULATION = 3, 1000, 4000
 WINDOWS, N = 60, 128
 WINDOWS_A_DAY = 24
 REPORTED = [s for s in Signal if "bound" not in s.value and s is not Signal.EMID]
