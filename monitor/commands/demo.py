@@ -27,7 +27,7 @@ from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simu
 
 SPEED = 300  # simulated seconds in a second
 PER_MINUTE = 6
-REFERENCE_EXCHANGES = 1_200
+REFERENCE_EXCHANGES = 1_800
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DRIFT_START, END = START + timedelta(hours=3), START + timedelta(hours=6)
 MIX = Mix(per_minute=PER_MINUTE)
@@ -126,7 +126,7 @@ def demo_settings(folder: Path, listen: str) -> Settings:
             "http": {"listen": listen},
             "sources": [{"path": str(folder / "traffic.jsonl"), "format": "native"}],
             "windows": {"pane": "5m", "length": "30m", "slide": "10m", "lateness": "10m"},
-            "sampling": {"per_pane": 20},
+            "sampling": {"per_pane": 30},
             "reference": {"null_draws": 100},
             "slices": {"labels": ["tenant"]},
             "jobs": {"ingest": "1s", "embed": "1s", "measure": "1s"},
