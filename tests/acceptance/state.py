@@ -22,12 +22,16 @@ PANES = "SELECT stream, start, seen FROM panes ORDER BY 1, 2"
 WINDOWS = "SELECT stream, start, end, reference, seen, summary FROM windows ORDER BY 1, 2, 3"
 MEASUREMENTS = (
     "SELECT stream, slice_key, signal, window_start, window_end, reference, n, verdict, value,"
-    " stderr, null_mean, threshold, excess_ratio, p_value, reason, terms"
+    " stderr, null_mean, threshold, excess_ratio, p_value, reason, terms, low, high"
     " FROM measurements ORDER BY 1, 2, 3, 4, 5"
+)
+EVIDENCE = (
+    "SELECT stream, window_start, window_end, slice_key, signal, reference, threshold, windows,"
+    " since, is_persistent, bets FROM evidence ORDER BY 1, 2, 3, 4, 5"
 )
 COUNTS = "SELECT source, format, outcome, count FROM counters ORDER BY 1, 2, 3"
 REFUSED = "SELECT reason, excerpt FROM quarantine ORDER BY 1, 2"
-EVERYTHING = (SAMPLES, IMAGES, PANES, WINDOWS, MEASUREMENTS, COUNTS, REFUSED)
+EVERYTHING = (SAMPLES, IMAGES, PANES, WINDOWS, MEASUREMENTS, EVIDENCE, COUNTS, REFUSED)
 
 # The same by a daemon, which counts under another name, and whose batches end where the file did
 # when it looked. How often a sample was kept at first and displaced later depends on that, and the
@@ -38,7 +42,17 @@ OUTCOMES = (
 )
 ROUGH_SAMPLES = SAMPLES.replace("hex(z_v)", "z_v IS NULL")
 ROUGH_IMAGES = IMAGES.replace("hex(f.z)", "f.z IS NULL")
-FOLLOWED = (ROUGH_SAMPLES, ROUGH_IMAGES, PANES, WINDOWS, MEASUREMENTS, OUTCOMES, REFUSED)
+ROUGH_EVIDENCE = EVIDENCE.replace(", bets", "")
+FOLLOWED = (
+    ROUGH_SAMPLES,
+    ROUGH_IMAGES,
+    PANES,
+    WINDOWS,
+    MEASUREMENTS,
+    ROUGH_EVIDENCE,
+    OUTCOMES,
+    REFUSED,
+)
 
 Rows = list[tuple[Any, ...]]
 
