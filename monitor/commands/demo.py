@@ -24,6 +24,7 @@ from monitor.service.snapshot import Snapshot
 from monitor.service.verdict import in_words
 from monitor.settings import Settings
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
+from monitor.web.server import require_free
 
 SPEED = 300  # simulated seconds in a second
 PER_MINUTE = 6
@@ -100,6 +101,7 @@ def run_demo(*, seed: int, exit_after: float | None, listen: str) -> None:
     with stop_on_signals(stop), tempfile.TemporaryDirectory(prefix="mllm-monitor-demo-") as name:
         folder = Path(name)
         settings = demo_settings(folder, listen)
+        require_free(settings.http.host, settings.http.port)
         say(f"note: {BUILTIN_NOTE}")
         _build(settings, folder, seed)
         clock = Clock()

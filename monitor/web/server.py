@@ -40,6 +40,15 @@ def serve(app: FastAPI, *, host: str, port: int) -> Iterator[str]:
         listener.close()
 
 
+def require_free(host: str, port: int) -> None:
+    """Say now what ``serve`` would say after long work.
+
+    Raises:
+        MonitorError: if the address cannot be listened on.
+    """
+    _listen(host, port).close()
+
+
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -335,3 +336,12 @@ def test_a_pipe_that_closes_early_is_no_fault(tmp_path: Path, command: str) -> N
         ["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_demo_says_at_once_that_its_port_is_taken(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = run("demo", "--listen", address)
+    assert done.code == 2
+    (line,) = words(done)  # nothing was built before
+    assert f"cannot listen on {address}" in line
