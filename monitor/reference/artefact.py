@@ -150,6 +150,8 @@ class Population(StrEnum):
 class FrozenReference:
     """What a window is compared with; what the reference's traffic could not give is absent.
 
+    A network that has learned nothing is among what it could not give.
+
     Densities, output gap, novelty thresholds and networks come from the density part, so every
     divergence is from one and the same P. The reference's own EMI comes from the calibration
     part, because a q flatters the pairs that it was trained on.
@@ -184,7 +186,9 @@ class FrozenReference:
             spectra=spectra,
             networks=networks,
             output_gap=_output_gap(density) if has_targets else None,
-            emi=_emi(networks[Network.ANSWER], calibration) if has_targets else None,
+            emi=_emi(networks[Network.ANSWER], calibration)
+            if has_targets and Network.ANSWER in networks
+            else None,
             novelty_thresholds={
                 Modality(m): float(arrays[f"novelty/{m}"][0]) for m in _children(arrays, "novelty")
             },

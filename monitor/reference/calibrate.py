@@ -20,10 +20,10 @@ from monitor.reference.bounds import Divergences
 from monitor.reference.conditional import Progress, silent
 from monitor.reference.signals import (
     BOUNDS,
-    COMPONENTS,
     TOO_FEW_EVENTS,
     Estimate,
     View,
+    components_of,
     lacking,
 )
 from monitor.stats.bound import GAP_WINDOW, VISUAL
@@ -152,7 +152,7 @@ def _nulls_of(
     threads: Executor,
     advance: Callable[[], None],
 ) -> dict[Signal, Null]:
-    components = {s: c for s, c in COMPONENTS.items() if c.population is population}
+    components = components_of(population, frozen)
 
     def values(view: View) -> list[float]:
         results = [component.compute(view) for component in components.values()]

@@ -36,6 +36,10 @@ NO_IMAGES, NO_TARGETS = "no_images", "no_targets"
 TOO_FEW_EVENTS = "too_few_events"
 REFERENCE_LACKS_IMAGES = "reference_has_too_few_images"
 REFERENCE_LACKS_TARGETS = "reference_has_too_few_targets"
+LEARNED_NOTHING = {
+    Network.ANSWER: "q_of_answers_has_learned_nothing",
+    Network.PAIRING: "q_of_pairing_has_learned_nothing",
+}
 NO_DISTANCES = "no_distances"
 
 
@@ -123,6 +127,7 @@ class Component:
 
     population: Population
     compute: Callable[[View], float | MiEstimate]
+    network: Network | None = None  # the one it asks
 
 
 COMPONENTS: Mapping[Signal, Component] = {
@@ -139,16 +144,17 @@ COMPONENTS: Mapping[Signal, Component] = {
         Population.TARGETS, lambda v: rjsd_from(v.responses, spectrum(v.events.z_target))
     ),
     Signal.MI_QUERY_RESPONSE: Component(
-        Population.ALL, lambda v: estimate_from_influence(v.response_influence)
+        Population.ALL, lambda v: estimate_from_influence(v.response_influence), Network.ANSWER
     ),
     Signal.MI_QUERY_TARGET: Component(
-        Population.TARGETS, lambda v: estimate_from_influence(v.target_influence)
+        Population.TARGETS, lambda v: estimate_from_influence(v.target_influence), Network.ANSWER
     ),
     Signal.EMI: Component(
         Population.TARGETS,
         lambda v: estimate_from_influence(v.response_influence - v.target_influence),
+        Network.ANSWER,
     ),
-    Signal.IMAGE_TEXT_AGREEMENT: Component(Population.IMAGES, View.agreement),
+    Signal.IMAGE_TEXT_AGREEMENT: Component(Population.IMAGES, View.agreement, Network.PAIRING),
 }
 BOUNDS = (Signal.EMID_BOUND_UNSCALED, Signal.EMID_BOUND, Signal.INPUT_BOUND)
 
@@ -211,9 +217,19 @@ def lacking(frozen: FrozenReference, population: Population) -> str | None:
     """Why the reference can say nothing about a population, or None if it can."""
     if population is Population.IMAGES and Modality.VISUAL not in frozen.spectra:
         return REFERENCE_LACKS_IMAGES
-    if population is Population.TARGETS and frozen.emi is None:
+    if population is Population.TARGETS and frozen.output_gap is None:
         return REFERENCE_LACKS_TARGETS
     return None
+
+
+def components_of(population: Population, frozen: FrozenReference) -> dict[Signal, Component]:
+    """The components of a population for which the reference has what they ask."""
+    return {
+        signal: component
+        for signal, component in COMPONENTS.items()
+        if component.population is population
+        and (component.network is None or component.network in frozen.networks)
+    }
 
 
 def _of_component(component: Component, view: View) -> Estimate:
@@ -222,6 +238,8 @@ def _of_component(component: Component, view: View) -> Estimate:
         return Estimate(n, reason=_NONE[population])
     if (reason := lacking(view.frozen, population)) is not None:
         return Estimate(n, reason=reason)
+    if component.network is not None and component.network not in view.frozen.networks:
+        return Estimate(n, reason=LEARNED_NOTHING[component.network])
     if n < view.frozen.smallest_window:
         return Estimate(n, reason=TOO_FEW_EVENTS)
     result = component.compute(view)
