@@ -22,6 +22,7 @@ from monitor.reference.faiss_index import (
     neighbours,
     open_index,
 )
+from monitor.stats.burn_in import BurnIn
 from monitor.stats.club import MiEstimate
 from monitor.stats.emi import emi
 from monitor.stats.novelty import ShareNull
@@ -241,7 +242,7 @@ class Reference:
     encoder_digest: str
     facts: Mapping[str, object]
     frozen: FrozenReference
-    nulls: Mapping[Signal, Null]
+    nulls: Mapping[Signal, Null | BurnIn]
     share_nulls: Mapping[Signal, ShareNull]
     density: Embedded
     density_positions: Ints  # of the density part in the whole reference
@@ -280,7 +281,7 @@ class Reference:
             frozen=FrozenReference.of(arrays),
             nulls={Signal(s): _null_from(arrays, s) for s in _children(arrays, "null")},
             share_nulls={
-                Signal(s): ShareNull(*(int(k) for k in arrays[f"share/{s}"]))
+                Signal(s): ShareNull(*arrays[f"share/{s}"].tolist())
                 for s in _children(arrays, "share")
             },
             density=density,
@@ -359,9 +360,12 @@ def _emi(q: QNetwork, events: Embedded) -> MiEstimate:
     return emi(torch.from_numpy(paired.z_y), torch.from_numpy(paired.z_target), mu, logvar)
 
 
-def _null_from(arrays: Arrays, signal: str) -> Null:
+def _null_from(arrays: Arrays, signal: str) -> Null | BurnIn:
     sizes, draws, pool = (arrays[f"null/{signal}/{part}"] for part in ("sizes", "draws", "pool"))
-    return Null.of(sizes, draws, pool=int(pool[0]), whole=float(pool[1]))
+    null = Null.of(sizes, draws, pool=int(pool[0]), whole=float(pool[1]))
+    if f"burn_in/{signal}/sizes" not in arrays:
+        return null
+    return BurnIn.of(null, *(arrays[f"burn_in/{signal}/{part}"] for part in ("sizes", "values")))
 
 
 def _under(arrays: Arrays, room: str) -> dict[str, npt.NDArray[Any]]:

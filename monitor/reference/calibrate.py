@@ -1,6 +1,6 @@
 """What every signal looks like when nothing has drifted, and the verdict on a window."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from monitor.reference.artefact import (
     Floats,
     FrozenReference,
     Ints,
+    Mask,
     Neighbourhood,
     Population,
     Reference,
@@ -30,7 +31,7 @@ from monitor.stats.bound import GAP_WINDOW, VISUAL
 from monitor.stats.club import MiEstimate
 from monitor.stats.decision import DIRECTIONS, Decision, Direction, decide
 from monitor.stats.novelty import ShareNull
-from monitor.stats.null import Null, null_sizes, pseudo_windows
+from monitor.stats.null import Null, null_sizes
 from monitor.stats.sequential import TOLERANCE, rank_score, share_score
 
 STAGE = "nulls"
@@ -71,9 +72,11 @@ def draw_nulls(
 ) -> dict[Signal, Null]:
     """Null of every component, from pseudo-windows of events that neither P nor a q has seen.
 
-    Each population (all events, those with images, those with targets) is drawn from by itself:
-    a window's discrepancy of images is judged at its number of images. The same seed gives the
-    same draws whatever ``workers`` is. The caller sets one BLAS thread: see ``single_threaded``.
+    A draw is one order of all events. Its pseudo-window of n events of a population (all events,
+    those with images, those with targets) are the first n of that population: a window's
+    discrepancy of images is judged at its number of images, and what populations have in common
+    in a window they have in a draw. The same seed gives the same draws whatever ``workers`` is.
+    The caller sets one BLAS thread: see ``single_threaded``.
     """
     pools = {
         population: calibration.take(population.of(calibration))
@@ -88,11 +91,13 @@ def draw_nulls(
         done += 1
         progress(STAGE, done, total)
 
+    rng = np.random.default_rng(seed)
+    orders = np.array([rng.permutation(len(calibration)) for _ in range(draws)])
     nulls: dict[Signal, Null] = {}
     with ThreadPoolExecutor(workers) as threads:
-        for i, (population, pool) in enumerate(pools.items()):
-            rng = np.random.default_rng([seed, i])
-            rows = [pseudo_windows(len(pool), int(n), draws, rng) for n in sizes[population]]
+        for population, pool in pools.items():
+            firsts = _within(population.of(calibration), orders)
+            rows = [firsts[:, :n] for n in sizes[population]]
             nulls |= _nulls_of(population, frozen, pool, rows, threads, advance)
     return nulls
 
@@ -144,6 +149,13 @@ def _grid(pool: int, smallest: int) -> list[int]:
     return sorted({*null_sizes(pool, smallest).tolist(), pool // 2})
 
 
+def _within(mask: Mask, orders: Ints) -> Ints:
+    """Each order of all events, as the order of those under the mask; rows count these alone."""
+    position = np.cumsum(mask) - 1
+    kept: Ints = position[orders[mask[orders]]].reshape(len(orders), -1)
+    return kept
+
+
 def _nulls_of(
     population: Population,
     frozen: FrozenReference,
@@ -178,9 +190,9 @@ def _nulls_of(
 class _WindowNulls:
     """Nulls of all signals of one window, at the window's own numbers of events.
 
-    Those of EMID and of the bounds are made from their components', quantile by quantile: a
-    window's shares of images and targets are its own, so no draw of whole windows would fit it.
-    That lets the components rise and fall together, the widest of all their couplings.
+    Those of EMID and of the bounds are made from their components', draw by draw: a window's
+    shares of images and targets are its own, so no draw of whole windows would fit it, but what is
+    in one place of two nulls comes from the same events.
     """
 
     reference: Reference
@@ -196,9 +208,9 @@ class _WindowNulls:
         if (share := self.reference.share_nulls.get(signal)) is not None:
             return share.decide(round(value * n), n, direction=direction, alpha=alpha)
         draws = self.draws(signal)
-        return (
-            None if draws is None else decide(value, draws, direction=direction, alpha=alpha, n=n)
-        )
+        if draws is None:
+            return None
+        return decide(value, _known(draws), direction=direction, alpha=alpha, n=n)
 
     def scores(self, signal: Signal) -> tuple[float, ...]:
         """Evidence of drift to each watched side, beyond what the reference may be off by."""
@@ -212,41 +224,71 @@ class _WindowNulls:
                 score = share_score(share, count, estimate.n, tolerance=side * TOLERANCE)
                 found.append(side * score)
             elif (draws := self.draws(signal, side * TOLERANCE)) is not None:
-                found.append(side * rank_score(draws, estimate.value))
+                found.append(side * rank_score(_known(draws), estimate.value))
         return tuple(found)
 
     def draws(self, signal: Signal, shift: float = 0.0) -> Floats | None:
-        """Ascending draws of a signal that is no share, moved by so many errors of their centre."""
+        """Draws of a signal that is no share, moved by so many errors of their centre.
+
+        NaN stands for a healthy window that had no value.
+        """
         if signal in BOUNDS:
             return self._of_bound(signal, shift)
         if signal is Signal.EMID:
             emi, of_reference = self.draws(Signal.EMI, -shift), self.reference.frozen.emi
-            return None if emi is None or of_reference is None else of_reference.value - emi[::-1]
+            return None if emi is None or of_reference is None else of_reference.value - emi
         null, n = self.reference.nulls.get(signal), self.estimates[signal].n
         draws = None if null is None else null.at(n)
         return draws if draws is None or null is None else draws + shift * null.centre_error(n)
 
     def _of_bound(self, signal: Signal, shift: float) -> Floats | None:
         terms, frozen = self.estimates[signal].terms, self.reference.frozen
-        parts = [
-            self._of_divergence(Signal.VISUAL_DISCREPANCY, shift) if VISUAL in terms else None,
-            self._of_divergence(Signal.TEXTUAL_DISCREPANCY, shift),
-            self._of_divergence(Signal.OUTPUT_GAP, shift) if GAP_WINDOW in terms else None,
-        ]
-        if parts[1] is None:
+        drawn = {
+            "textual": self._of_divergence(Signal.TEXTUAL_DISCREPANCY, shift),
+            "visual": self._of_divergence(Signal.VISUAL_DISCREPANCY, shift)
+            if VISUAL in terms
+            else None,
+            "gap_window": self._of_divergence(Signal.OUTPUT_GAP, shift)
+            if GAP_WINDOW in terms
+            else None,
+        }
+        if drawn["textual"] is None:
             return None
-        visual, textual, gap = ([None] * len(parts[1]) if p is None else p for p in parts)
-        return np.array(
-            [
-                Divergences(v, t, frozen.output_gap, g).bounds(self.entropy_factor)[signal].value
-                for v, t, g in zip(visual, textual, gap, strict=True)
-            ]
+        rows = _side_by_side({name: part for name, part in drawn.items() if part is not None})
+        divergences = (
+            Divergences(row.get("visual"), row["textual"], frozen.output_gap, row.get("gap_window"))
+            for row in rows
         )
+        return np.array([d.bounds(self.entropy_factor)[signal].value for d in divergences])
 
     def _of_divergence(self, signal: Signal, shift: float) -> Floats | None:
         # Widening a null for its finite pool can push its lowest draws below 0.
         draws = self.draws(signal, shift)
         return None if draws is None else draws.clip(min=0.0)
+
+
+def _known(draws: Floats) -> Floats:
+    known: Floats = draws[np.isfinite(draws)]
+    return known
+
+
+def _side_by_side(parts: Mapping[str, Floats]) -> list[dict[str, float]]:
+    """The parts' draws of one and the same window, for every window that has all of them.
+
+    Parts of which one is from resampling and one from burn-in have no windows in common: they rise
+    and fall together, the widest of all couplings.
+    """
+    columns = np.array(list(_equally_long(parts.values())))
+    rows = columns[:, np.isfinite(columns).all(axis=0)].T.tolist()
+    return [dict(zip(parts, row, strict=True)) for row in rows]
+
+
+def _equally_long(parts: Collection[Floats]) -> Iterable[Floats]:
+    m = min(len(part) for part in parts)
+    if all(len(part) == m for part in parts):
+        return parts
+    levels = (np.arange(m) + 0.5) / m
+    return [np.quantile(_known(part), levels) for part in parts]
 
 
 def _judgement(

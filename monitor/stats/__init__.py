@@ -2,6 +2,7 @@
 
 from monitor.stats.attribution import RjsdAttribution, rjsd_attribution
 from monitor.stats.bound import Bound, emid_bound, emid_bound_unscaled, input_bound
+from monitor.stats.burn_in import BurnIn, dependence, share_of_windows, windows_needed
 from monitor.stats.club import ClubMoments, MiEstimate, Prediction, club_terms, mutual_information
 from monitor.stats.decision import (
     DIRECTIONS,
@@ -22,6 +23,7 @@ from monitor.stats.sequential import Evidence, accumulate, rank_score, share_sco
 __all__ = [
     "DIRECTIONS",
     "Bound",
+    "BurnIn",
     "ClubMoments",
     "Decision",
     "Direction",
@@ -39,6 +41,7 @@ __all__ = [
     "calibrate_threshold",
     "club_terms",
     "decide",
+    "dependence",
     "emi",
     "emi_terms",
     "emid",
@@ -57,6 +60,8 @@ __all__ = [
     "rjsd_attribution",
     "rjsd_from",
     "share",
+    "share_of_windows",
     "share_score",
     "von_neumann_entropy",
+    "windows_needed",
 ]

@@ -75,11 +75,12 @@ class ShareNull:
     """Predictive law of a share, given ``count`` of ``pool`` events of the calibration part.
 
     Beta-binomial with Jeffreys' prior: exact at every ``n``, with the uncertainty of a finite
-    reference in it. Two integers, so that it can be stored.
+    reference in it. Two numbers, so that it can be stored; no integers where they stand for what
+    windows differed by: see ``share_of_windows``.
     """
 
-    count: int
-    pool: int
+    count: float
+    pool: float
 
     def __post_init__(self) -> None:
         _check_count(self.count, self.pool)
@@ -142,6 +143,6 @@ def _beyond(mean: float, threshold: float, outwards: int) -> float:
     return outwards * max(outwards * threshold, outwards * nearest)
 
 
-def _check_count(count: int, n: int) -> None:
+def _check_count(count: float, n: float) -> None:
     if n < 1 or not 0 <= count <= n:
         raise ValueError(f"expected 0 <= count <= n and n >= 1, got {count} of {n}")

@@ -72,17 +72,17 @@ class Null:
     """
 
     sizes: Ints  # (g,) ascending
-    draws: Floats  # (g, m), each row ascending
+    draws: Floats  # (g, m), a column per pseudo-window that grows along the sizes
     pool: int  # events the pseudo-windows were drawn from
     whole: float  # the signal of the whole pool, as if it were one window
 
     @classmethod
     def of(cls, sizes: Ints, draws: Floats, *, pool: int, whole: float) -> Self:
-        """Check and sort draws.
+        """Check draws.
 
         Args:
             sizes: ``(g,)`` window sizes, ascending, all below ``pool``.
-            draws: ``(g, m)`` values of the signal, finite, m >= 2.
+            draws: ``(g, m)`` values of the signal, finite, m >= 2, a column for each pseudo-window.
             pool: size of the calibration part.
             whole: value of the signal on all of the calibration part.
 
@@ -96,7 +96,7 @@ class Null:
             raise ValueError(f"sizes must ascend from 1 to below the pool of {pool}")
         if not (np.isfinite(draws).all() and np.isfinite(whole)):
             raise ValueError("null draws must be finite")
-        return cls(sizes, np.sort(draws, axis=1), pool, whole)
+        return cls(sizes, draws, pool, whole)
 
     def at(self, n: int) -> Floats | None:
         """Draws as they would be at ``n``, or None where ``n`` is too small to say.
@@ -115,11 +115,13 @@ class Null:
             n: events in the window.
 
         Returns:
-            ``(m,)`` ascending draws, or None below the smallest size.
+            ``(m,)`` draws, each at the place of its pseudo-window at the nearest size, so that
+            signals drawn from the same pseudo-windows can be put together draw by draw; None
+            below the smallest size.
         """
         if n < self.sizes[0]:
             return None
-        at_n: Floats = self._mean(n) + self._deviations(n)
+        at_n: Floats = self.mean(n) + self._deviations(n)[self._ranks(n)]
         return at_n
 
     def centre_error(self, n: int) -> float:
@@ -128,10 +130,11 @@ class Null:
         From the finite pool, whose own deviation has variance ``v(pool)``, and from the number of
         draws.
         """
-        (at_pool,) = self._variance(np.array([self.pool]))
+        (at_pool,) = self.variance(np.array([self.pool]))
         return float(np.sqrt(at_pool + self._deviations(n).var(ddof=1) / self.draws.shape[1]))
 
-    def _mean(self, n: int) -> float:
+    def mean(self, n: int) -> float:
+        """Mean of ``at(n)``."""
         sizes = np.append(self.sizes, self.pool)
         means = np.append(self.draws.mean(axis=1), self.whole)
         if n <= self.pool:
@@ -140,10 +143,16 @@ class Null:
         x, y = 1 / sizes[-2:], means[-2:]
         return float(y[1] + (y[0] - y[1]) * (1 / n - x[1]) / (x[0] - x[1]))
 
+    def _ranks(self, n: int) -> Ints:
+        nearest = int(np.abs(np.log(self.sizes / n)).argmin())
+        ranks: Ints = self.draws[nearest].argsort(kind="stable").argsort(kind="stable")
+        return ranks
+
     def _deviations(self, n: int) -> Floats:
-        centred = self.draws - self.draws.mean(axis=1, keepdims=True)
+        """Ascending deviations from the mean."""
+        centred = np.sort(self.draws - self.draws.mean(axis=1, keepdims=True), axis=1)
         variance = centred.var(axis=1, ddof=1)
-        at_n, at_last, at_pool = self._variance(np.array([n, self.sizes[-1], self.pool]))
+        at_n, at_last, at_pool = self.variance(np.array([n, self.sizes[-1], self.pool]))
         widening = np.ones_like(variance)
         np.divide(variance + 2 * at_pool, variance, out=widening, where=variance > 0)
         widened = np.sqrt(widening)[:, None] * centred
@@ -157,8 +166,11 @@ class Null:
         between: Floats = (1 - share) * widened[left] + share * widened[right]
         return between
 
-    def _variance(self, n: Ints) -> Floats:
-        """``v(n)`` by least squares on relative errors, raised for its noise: see ``CAUTION``."""
+    def variance(self, n: Ints) -> Floats:
+        """``v(n)``, that of windows around the value that the pool stands for, ``(k,)``.
+
+        By least squares on relative errors, raised for its noise: see ``CAUTION``.
+        """
         variance = self.draws.var(axis=1, ddof=1)
         seen = variance > 0
         if not seen.any():

@@ -1,0 +1,125 @@
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from monitor.stats import BurnIn, Null, dependence, share_of_windows, windows_needed
+from monitor.stats.burn_in import alpha_supported
+
+POOL = 400
+SIZES = np.array([25, 50, 100])
+
+
+def null(variance: float = 1.0) -> Null:
+    """Mean ``0.1 + 2/n`` and variance ``variance / n``, without noise."""
+    shape = np.linspace(-1, 1, 20_001)
+    shape /= shape.std(ddof=1)
+    spread = np.sqrt(variance * (1 / SIZES - 1 / POOL))[:, None]
+    return Null.of(SIZES, 0.1 + 2 / SIZES[:, None] + spread * shape, pool=POOL, whole=0.105)
+
+
+def windows(
+    count: int, seed: int, *, between: float = 0.0, centre: float = 0.0, n: int | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Healthy windows of varying n, off the null by ``centre`` and among themselves."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(25, 300, count) if n is None else np.full(count, n)
+    spread = np.sqrt(1 / sizes + between)
+    return sizes, 0.1 + 2 / sizes + centre + spread * rng.standard_normal(count)
+
+
+def test_at_their_own_n_windows_stay_as_they_were() -> None:
+    sizes, values = windows(50, seed=1, between=0.01, n=80)
+    np.testing.assert_allclose(np.asarray(BurnIn.of(null(), sizes, values).at(80)), values)
+
+
+@pytest.mark.parametrize("between", [0.0, 0.05])
+@pytest.mark.parametrize("n", [30, 100, 600])
+def test_at_another_n_windows_have_the_mean_and_spread_that_belong_there(
+    n: int, between: float
+) -> None:
+    m = 20_000
+    sizes, values = windows(m, seed=2, between=between, centre=0.3)
+    draws = np.asarray(BurnIn.of(null(), sizes, values).at(n))
+    variance = 1 / n + between
+    # The variance beyond chance is estimated among windows of mean variance 0.011 by chance.
+    error = (2 / m) ** 0.5 * (0.011 + between) / variance
+    assert draws.mean() == pytest.approx(0.1 + 2 / n + 0.3, abs=4 * ((0.011 + between) / m) ** 0.5)
+    assert draws.var() == pytest.approx(variance, rel=4 * error + 0.01)
+
+
+def test_windows_without_a_value_keep_their_place() -> None:
+    sizes, values = windows(5, seed=3)
+    values[2] = np.nan
+    found = np.isnan(np.asarray(BurnIn.of(null(), sizes, values).at(60)))
+    assert found.tolist() == [False, False, True, False, False]
+
+
+def test_below_the_smallest_size_of_the_null_nothing_is_said() -> None:
+    assert BurnIn.of(null(), *windows(5, seed=3)).at(24) is None
+
+
+@pytest.mark.parametrize(("between", "expected"), [(0.0, 1.0), (0.03, 2.0)])
+def test_dispersion_is_the_spread_in_units_of_chance(between: float, expected: float) -> None:
+    m = 4_000
+    found = BurnIn.of(null(), *windows(m, seed=4, between=between, n=100)).dispersion()
+    assert found == pytest.approx(expected, rel=4 * (1 / (2 * m)) ** 0.5 + 0.01)
+
+
+def test_the_centre_is_as_sure_as_independent_windows_make_it() -> None:
+    sizes, values = windows(400, seed=5, n=100)
+    doubled = BurnIn.of(null(), np.repeat(sizes, 2), np.repeat(values, 2))
+    once = BurnIn.of(null(), sizes, values)
+    assert doubled.centre_error(100) == pytest.approx(once.centre_error(100), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "values"),
+    [([50, 50], [0.1]), ([50, 50], [0.1, np.nan]), ([50, 50], [0.1, np.inf]), ([50, 9], [1, 2])],
+)
+def test_windows_that_make_no_burn_in_are_refused(sizes: list[int], values: list[float]) -> None:
+    with pytest.raises(ValueError, match="windows"):
+        BurnIn.of(null(), np.array(sizes), np.array(values))
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.8])
+def test_dependence_is_that_of_an_autoregressive_series(rho: float) -> None:
+    noise = np.random.default_rng(6).standard_normal(50_000)
+    series = np.empty_like(noise)
+    last = 0.0
+    for i, x in enumerate(noise):
+        series[i] = last = rho * last + x
+    assert dependence(series) == pytest.approx((1 + rho) / (1 - rho), rel=0.15)
+
+
+def test_a_still_series_depends_on_nothing() -> None:
+    assert dependence(np.full(9, 0.5)) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("alpha", "needed"), [(0.05, 40), (1 / 1280, 40), (1 / 5040, 158), (1 / 10080, 315)]
+)
+def test_rarer_alarms_need_more_windows(alpha: float, needed: int) -> None:
+    assert windows_needed(alpha) == needed
+
+
+@pytest.mark.parametrize("windows", [40, 158, 1000])
+def test_what_windows_support_is_what_needs_them(windows: int) -> None:
+    assert windows_needed(alpha_supported(windows) * (1 + 1e-9)) == windows
+
+
+@pytest.mark.parametrize("pool", [60.0, 1e9])
+def test_the_law_of_shares_knows_what_windows_differ_by(pool: float) -> None:
+    rng, m, n = np.random.default_rng(7), 2_000, 100
+    share = rng.beta(0.2 * pool, 0.8 * pool, m)
+    law = share_of_windows(rng.binomial(n, share), np.full(m, n))
+    mass = law.probabilities(n)
+    mean = float((np.arange(n + 1) * mass).sum())
+    found = float((np.square(np.arange(n + 1) - mean) * mass).sum())
+    expected = n * 0.2 * 0.8 * (1 + (n - 1) / (pool + 1))
+    assert found == pytest.approx(expected, rel=4 * (2 / m) ** 0.5)
+
+
+@pytest.mark.parametrize("count", [0, 50])
+def test_shares_that_never_vary_are_as_sure_as_all_events_make_them(count: int) -> None:
+    law = share_of_windows(np.full(10, count), np.full(10, 50))
+    assert (law.count, law.pool) == (count * 10, 500)
