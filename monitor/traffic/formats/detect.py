@@ -1,6 +1,6 @@
 """Formats by name, and the one that looks at each line to tell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 import msgspec
@@ -8,26 +8,45 @@ from msgspec import Raw
 
 from monitor.errors import RecordRejectedError
 from monitor.records import Rejection
+from monitor.traffic.formats.call import PieceFormat
+from monitor.traffic.formats.litellm import LiteLLMFormat
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
 from monitor.traffic.formats.wire import Format, Reason, Record, decode, rejection
+from monitor.traffic.joining import JoinedFormat, Joiner
 
 AUTO = "auto"
-NAMES = (AUTO, NativeFormat.name, OpenAIChatFormat.name)
+_JOINED: dict[str, Callable[[], PieceFormat]] = {
+    "litellm": LiteLLMFormat,
+}
+NAMES = (AUTO, "native", "openai", "anthropic", *_JOINED)
 
 
-def format_named(name: str, *, label_keys: Sequence[str] = ()) -> Format:
-    """A fresh instance of the format with one of ``NAMES``."""
-    formats = {f.name: f for f in (NativeFormat(label_keys), OpenAIChatFormat())}
-    return AutoFormat(tuple(formats.values())) if name == AUTO else formats[name]
+def format_named(
+    name: str, *, label_keys: Sequence[str] = (), joiner: Joiner | None = None
+) -> Format:
+    """A fresh instance of the format with one of ``NAMES``.
+
+    Give one ``joiner`` to the formats of all sources that may tell of the same calls.
+    """
+    if name == "native":
+        return NativeFormat(label_keys)
+    if name in {"openai", "anthropic"}:
+        return OpenAIChatFormat(name)
+    joiner = joiner or Joiner()
+    joined: list[Format] = [
+        JoinedFormat(make(), joiner) for key, make in _JOINED.items() if name in {AUTO, key}
+    ]
+    if name == AUTO:
+        return AutoFormat([NativeFormat(label_keys), *joined, OpenAIChatFormat()])
+    return AutoFormat(joined, name)
 
 
 class AutoFormat:
-    """Tells formats by their top-level keys; tries first what fitted last."""
+    """Takes arrays apart and tells formats by top-level keys; tries first what fitted last."""
 
-    name = AUTO
-
-    def __init__(self, formats: Sequence[Format]) -> None:
+    def __init__(self, formats: Sequence[Format], name: str = AUTO) -> None:
+        self.name = name
         self._formats = tuple(formats)
         self._last = self._formats[0]
 
@@ -40,8 +59,26 @@ class AutoFormat:
 
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         records = self._last.parse(line, latest)
-        if not (len(records) == 1 and isinstance(records[0], Rejection)):
+        if not _is_refused(records):
             return records
+        if line.lstrip().startswith(b"["):
+            return list(self._elements(line, latest)) or records
+        return self._otherwise(line, latest, records)
+
+    def _elements(self, line: bytes, latest: datetime) -> Iterator[Record]:
+        try:
+            elements = decode(_decode_elements, line)
+        except RecordRejectedError:
+            return
+        for element in elements:
+            records = self._last.parse(bytes(element), latest)
+            if _is_refused(records):
+                records = self._otherwise(bytes(element), latest, records)
+            yield from records
+
+    def _otherwise(
+        self, line: bytes, latest: datetime, records: Sequence[Record]
+    ) -> Sequence[Record]:
         try:
             keys = frozenset(decode(_decode_keys, line))
         except RecordRejectedError:
@@ -59,4 +96,9 @@ class AutoFormat:
         return meant.parse(line, latest)
 
 
+def _is_refused(records: Sequence[Record]) -> bool:
+    return len(records) == 1 and isinstance(records[0], Rejection)
+
+
 _decode_keys = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_elements = msgspec.json.Decoder(list[Raw]).decode

@@ -1,4 +1,4 @@
-"""Logged OpenAI chat completions: a line with the request's and the response's body."""
+"""Logged API calls: a line with the request's and the response's body."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -7,12 +7,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from monitor.errors import RecordRejectedError
-from monitor.records import Exchange
-from monitor.traffic.formats.images import image_from_text, logged_image
+from monitor.traffic.formats.bodies import Request, Response
+from monitor.traffic.formats.call import Call
 from monitor.traffic.formats.wire import (
     ABSENT,
-    MAX_IMAGES,
-    Caps,
     Identifier,
     Labels,
     Moment,
@@ -20,72 +18,18 @@ from monitor.traffic.formats.wire import (
     Record,
     StreamName,
     Wire,
-    clean,
     decode,
+    exact_id,
     label_texts,
     rejection,
-    wire,
+    sensible_time,
 )
-
-
-class ImageUrl(Struct, gc=False):
-    """Where an image part has its image: a data URI or an address."""
-
-    url: Raw = ABSENT
-
-
-class Part(Struct, gc=False):
-    """A piece of a message; other kinds than text and images are passed over."""
-
-    type: str = ""
-    text: str | None = None
-    image_url: ImageUrl | str | None = None
-
-
-class Message(Struct, gc=False):
-    """One turn. ``refusal`` is the answer where the model declined."""
-
-    role: str = ""
-    content: str | list[Part] | None = None
-    refusal: str | None = None
-
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            return "\n".join(p.text for p in self.content if p.type == "text" and p.text)
-        return self.content or self.refusal or ""
-
-    def images(self) -> list[ImageUrl | str]:
-        parts = self.content if isinstance(self.content, list) else ()
-        return [part.image_url for part in parts if part.image_url is not None]
-
-
-class Choice(Struct, gc=False):
-    """One of the answers; the first is the one that counts."""
-
-    message: Message | None = None
-
-
-class Request(Struct, gc=False):
-    """Body of the call."""
-
-    messages: list[Message] = []
-    model: StreamName | None = None
-
-
-class Response(Struct, gc=False):
-    """Body of the answer."""
-
-    id: Identifier | None = None
-    created: Moment | None = None
-    model: StreamName | None = None
-    choices: list[Choice] | None = None
-    error: Raw = ABSENT
 
 
 class Line(Struct, gc=False):
     """A logged call. Bodies may be JSON strings; ``stream`` may be the flag of that name."""
 
-    request: Request | str
+    request: Request | str | None = None
     response: Response | str | None = None
     error: Raw = ABSENT
     id: Identifier | int | None = None
@@ -96,42 +40,24 @@ class Line(Struct, gc=False):
     stream: StreamName | bool | None = None
     target: str | None = None
     labels: Labels | None = None
-
-
-class Call(Struct, gc=False):
-    """A call whose parts have been found."""
-
-    question: Message
-    answer: Message
-    line: Line
-
-    def exchange(self, wire: Wire, caps: Caps) -> Exchange:
-        target = self.line.target
-        return Exchange(
-            id=wire.id,
-            time=wire.time,
-            stream=wire.stream,
-            text=clean(self.question.text(), caps.max_text_chars),
-            response=clean(self.answer.text(), caps.max_text_chars),
-            images=tuple(
-                image_from_text(image, caps)
-                if isinstance(image, str)
-                else logged_image(image.url, caps)
-                for image in self.question.images()
-            ),
-            target=None if target is None else clean(target, caps.max_text_chars),
-            labels=label_texts(self.line.labels),
-        )
+    # Of a body that stands alone:
+    messages: Raw = ABSENT
+    input: Raw = ABSENT
+    role: Raw = ABSENT
+    choices: Raw = ABSENT
 
 
 class OpenAIChatFormat:
-    """Parses logged chat completions."""
+    """Parses logged chat completions, Responses and Anthropic messages."""
 
-    name = "openai"
     unknown_keys = 0  # whatever else an API body holds is expected there
 
+    def __init__(self, name: str = "openai") -> None:
+        self.name = name
+
     def recognises(self, keys: frozenset[str]) -> bool:
-        return "request" in keys and not keys.isdisjoint({"response", "error"})
+        is_pair = "request" in keys and not keys.isdisjoint({"response", "error"})
+        return is_pair or any(alone <= keys for alone in _ALONE)
 
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         try:
@@ -140,41 +66,51 @@ class OpenAIChatFormat:
             return (rejection(exc, line),)
 
 
-def _record(line: Line, latest: datetime) -> Record:
-    request = line.request
+def _record(line: Line, latest: datetime) -> Wire:
+    request, response = line.request, line.response
+    if request is None:
+        raise _half(line)
     if isinstance(request, str):
         request = decode(_decode_request, request.encode())
-    response = line.response
     if isinstance(response, str):
         response = decode(_decode_response, response.encode())
-    if response is None or not response.choices or response.error != ABSENT:
+    if response is None:
         raise RecordRejectedError(Reason.FAILED_CALL, "the response has no choices")
-    answer = response.choices[0].message
-    if answer is None or not answer.text():
-        raise RecordRejectedError(Reason.NO_CONTENT, "expected an answer with a text")
+    said = response.text()
     name = line.stream if isinstance(line.stream, str) else None
     identifier = line.request_id or response.id if line.id is None else line.id
-    time = line.time or line.timestamp or line.created or response.created
+    time = line.time or line.timestamp or line.created or response.created or response.created_at
     stream = name or response.model or request.model
     if identifier is None or time is None or stream is None:
         raise RecordRejectedError(
             Reason.MISSING_FIELD, "expected an id, a time, and a stream or model"
         )
-    return wire(identifier, time, stream, Call(_question(request), answer, line), latest)
+    return Call(
+        id=exact_id(identifier),
+        time=sensible_time(time, latest),
+        stream=stream,
+        query=request.query(),
+        response=said,
+        target=line.target,
+        labels=label_texts(line.labels),
+    ).wire()
 
 
-def _question(request: Request) -> Message:
-    for message in reversed(request.messages):
-        if message.role == "user":
-            images = len(message.images())
-            if images > MAX_IMAGES:
-                raise RecordRejectedError(Reason.TOO_LONG, f"{images} images in one message")
-            if images or message.text():
-                return message
-            raise RecordRejectedError(Reason.NO_CONTENT, "expected a query text or an image")
-    raise RecordRejectedError(Reason.NO_CONTENT, "expected a message with the role user")
+def _half(line: Line) -> RecordRejectedError:
+    if any(value != ABSENT for value in (line.messages, line.input, line.role)):
+        return RecordRejectedError(Reason.LOST_RESPONSE, "a request without its response")
+    if line.choices != ABSENT:
+        return RecordRejectedError(Reason.LOST_QUERY, "a response without its request")
+    return RecordRejectedError(Reason.MISSING_FIELD, "expected request and response")
 
 
+_ALONE = (
+    frozenset({"messages", "model"}),
+    frozenset({"input", "model"}),
+    frozenset({"choices", "model"}),
+    frozenset({"role", "content"}),
+    frozenset({"role", "parts"}),
+)
 _decode_line = msgspec.json.Decoder(Line).decode
 _decode_request = msgspec.json.Decoder(Request).decode
 _decode_response = msgspec.json.Decoder(Response).decode

@@ -46,6 +46,10 @@ class Reason(StrEnum):
     TOO_LONG = "too_long"
     NO_CONTENT = "no_content"
     FAILED_CALL = "failed_call"
+    REDACTED = "redacted"
+    LOST_QUERY = "lost_query"
+    LOST_RESPONSE = "lost_response"
+    UNKNOWN_CALL = "unknown_call"
     UNKNOWN_FORMAT = "unknown_format"
     LINE_TOO_LONG = "line_too_long"
     BAD_GZIP = "bad_gzip"
@@ -129,6 +133,18 @@ def wire(
     """
     if identifier.__class__ is not str:
         identifier = exact_id(identifier)
+    time = sensible_time(moment, latest)
+    if "\0" in identifier or "\0" in stream:
+        identifier, stream = clean(identifier), clean(stream)
+    return Wire(identifier, time, stream, body)
+
+
+def sensible_time(moment: datetime | float, latest: datetime) -> datetime:
+    """A moment in UTC; numbers are Unix seconds.
+
+    Raises:
+        RecordRejectedError: for a time before 2000 or after ``latest``.
+    """
     try:
         time = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
         sensible = EARLIEST <= time <= latest
@@ -140,11 +156,7 @@ def wire(
             f"expected a time from {EARLIEST:%Y} to {latest:%Y-%m-%dT%H:%M}, in UTC; numbers are "
             "Unix seconds",
         )
-    if time.tzinfo is not UTC:
-        time = time.astimezone(UTC)
-    if "\0" in identifier or "\0" in stream:
-        identifier, stream = clean(identifier), clean(stream)
-    return Wire(identifier, time, stream, body)
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
 
 
 def exact_id(identifier: str | int) -> str:

@@ -1,0 +1,303 @@
+"""One call is one exchange, however many records tell of it."""
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime, timedelta
+
+from msgspec.structs import replace as struct_replace
+
+from monitor.errors import RecordRejectedError
+from monitor.records import LateTarget, Rejection
+from monitor.traffic.formats.call import Call, Label, Piece, PieceFormat
+from monitor.traffic.formats.wire import Reason, Record, rejection
+
+LIMIT = timedelta(minutes=5)
+MAX_CALLS = 50_000
+MAX_WAITING_BYTES = 64 * 2**20
+_TWINS_LOOKED_AT = 16
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A call within the time limit. ``waiting`` is None once it was given out or refused."""
+
+    deadline: datetime
+    call_id: str
+    waiting: Call | None
+    stream: str | None = None
+    has_target: bool = False
+    held_bytes: int = 0
+    ids: list[str] = field(default_factory=list)
+    aliases: list[str] = field(default_factory=list)
+    twin: str | None = None
+    intervals: list[tuple[int, int]] = field(default_factory=list)
+
+    def copy(self) -> "_Entry":
+        return replace(self, ids=[*self.ids], aliases=[*self.aliases], intervals=[*self.intervals])
+
+    def become(self, other: "_Entry") -> None:
+        for each in fields(self):
+            setattr(self, each.name, getattr(other, each.name))
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """What is needed to take back everything since it began."""
+
+    newest: datetime
+    duplicates: int
+    orphans: Counter[str]
+    labels: dict[str, Label]
+    label_queue: deque[tuple[datetime, str]]
+    queue: deque[_Entry]
+    before: dict[_Entry, _Entry] = field(default_factory=dict)  # entries as they were
+
+
+class Joiner:
+    """Puts the records of a call together and gives each call out once.
+
+    A call is given out as soon as its query, response and model are known; records of it that
+    come later are counted as duplicates. What is incomplete after ``limit`` of event time, or must
+    make room before, is an orphan: given out if only the model is missing, else refused, and
+    counted by what was missing. What is given out depends on the order of the records alone.
+    """
+
+    def __init__(
+        self,
+        *,
+        limit: timedelta = LIMIT,
+        max_calls: int = MAX_CALLS,
+        max_waiting_bytes: int = MAX_WAITING_BYTES,
+    ) -> None:
+        self.duplicates = 0
+        self.orphans: Counter[str] = Counter()
+        self._limit = limit
+        self._max_calls = max_calls
+        self._max_bytes = max_waiting_bytes
+        self._newest = datetime.min.replace(tzinfo=UTC)
+        self._bytes = 0
+        self._queue: deque[_Entry] = deque()
+        self._ids: dict[str, _Entry] = {}
+        # The latest call of that name, and whether it was the only one.
+        self._aliases: dict[str, tuple[_Entry, bool]] = {}
+        self._twins: dict[str, list[_Entry]] = {}
+        self._labels: dict[str, Label] = {}
+        self._label_queue: deque[tuple[datetime, str]] = deque()
+        self._attempt: _Attempt | None = None
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Take back what was offered within if it ends in an error, so it may be offered again."""
+        attempt = self._attempt = _Attempt(
+            self._newest,
+            self.duplicates,
+            self.orphans.copy(),
+            self._labels.copy(),
+            self._label_queue.copy(),
+            self._queue.copy(),
+        )
+        try:
+            yield
+        except BaseException:
+            self._take_back(attempt)
+            raise
+        finally:
+            self._attempt = None
+
+    def offer(self, piece: Piece) -> list[Record]:
+        """What is known now that was not before."""
+        self._newest = max(self._newest, piece.time)
+        records = list(self._expired())
+        if isinstance(piece, Label):
+            records += self._label(piece)
+        else:
+            records += self._call(piece)
+            while len(self._queue) > self._max_calls or self._bytes > self._max_bytes:
+                records += self._let_go(self._queue.popleft())
+        return records
+
+    def flush(self) -> list[Record]:
+        """End of the traffic: what still waits is an orphan."""
+        records: list[Record] = []
+        while self._queue:
+            records += self._let_go(self._queue.popleft())
+        while self._label_queue:
+            records += self._let_label_go(self._label_queue.popleft()[1])
+        return records
+
+    def _expired(self) -> Iterator[Record]:
+        while self._queue and self._queue[0].deadline < self._newest:
+            yield from self._let_go(self._queue.popleft())
+        while self._label_queue and self._label_queue[0][0] < self._newest:
+            yield from self._let_label_go(self._label_queue.popleft()[1])
+
+    def _call(self, call: Call) -> list[Record]:
+        entry = self._ids.get(call.id) or self._nested(call)
+        if entry is None:
+            entry = _Entry(self._newest + self._limit, call.id, call)
+            self._queue.append(entry)
+        elif entry.waiting is None:
+            self._note(entry)
+            self.duplicates += 1
+        else:
+            self._note(entry)
+            entry.waiting = entry.waiting.joined(call)
+        self._name(entry, call)
+        labels = [self._labels.pop(key) for key in self._keys(entry) if key in self._labels]
+        if entry.waiting is None:
+            if call.target is not None and not entry.has_target:
+                labels.append(Label(call.id, call.time, call.target))
+            return [record for label in labels for record in self._label_entry(entry, label)]
+        for label in labels:
+            entry.waiting = struct_replace(entry.waiting, target=label.target)
+        if entry.waiting.is_complete:
+            return [self._given_out(entry, entry.waiting)]
+        entry.waiting = entry.waiting.kept()
+        self._hold(entry, entry.waiting.held_bytes())
+        return []
+
+    def _nested(self, call: Call) -> _Entry | None:
+        if call.twin is None or call.interval is None:
+            return None
+        for entry in self._twins.get(call.twin, ())[-_TWINS_LOOKED_AT:]:
+            if any(_is_nested(call.interval, interval) for interval in entry.intervals):
+                return entry
+        return None
+
+    def _name(self, entry: _Entry, call: Call) -> None:
+        if call.id not in self._ids:
+            self._ids[call.id] = entry
+            entry.ids.append(call.id)
+        for alias in call.aliases:
+            other = self._aliases.get(alias)
+            if other is None or other[0] is not entry:
+                self._aliases[alias] = entry, other is None
+                entry.aliases.append(alias)
+        if call.twin is not None and call.interval is not None:
+            if call.interval not in entry.intervals:
+                entry.intervals.append(call.interval)
+            if entry.twin is None:
+                entry.twin = call.twin
+                self._twins.setdefault(call.twin, []).append(entry)
+
+    def _keys(self, entry: _Entry) -> list[str]:
+        if not self._labels:
+            return []
+        own = (entry, True)
+        return entry.ids + [alias for alias in entry.aliases if self._aliases.get(alias) == own]
+
+    def _label(self, label: Label) -> list[Record]:
+        named, is_unique = self._aliases.get(label.key, (None, False))
+        entry = self._ids.get(label.key) or (named if is_unique else None)
+        if entry is not None:
+            return self._label_entry(entry, label)
+        if label.key not in self._labels:
+            self._label_queue.append((self._newest + self._limit, label.key))
+        self._labels[label.key] = label
+        if len(self._label_queue) > self._max_calls:
+            return self._let_label_go(self._label_queue.popleft()[1])
+        return []
+
+    def _label_entry(self, entry: _Entry, label: Label) -> list[Record]:
+        self._note(entry)
+        if entry.waiting is not None:
+            entry.waiting = struct_replace(entry.waiting, target=label.target)
+            return []
+        if entry.stream is None:  # refused
+            return [self._orphaned_label()]
+        entry.has_target = True
+        return [LateTarget(entry.call_id, entry.stream, label.target)]
+
+    def _given_out(self, entry: _Entry, call: Call) -> Record:
+        self._hold(entry, 0)
+        entry.waiting = None
+        try:
+            wire = call.wire()
+        except RecordRejectedError as exc:
+            return rejection(exc, b"")
+        entry.stream, entry.has_target = wire.stream, call.target is not None
+        return wire
+
+    def _let_go(self, entry: _Entry) -> list[Record]:
+        self._note(entry)
+        for key in entry.ids:
+            del self._ids[key]
+        for alias in entry.aliases:
+            if (named := self._aliases.get(alias)) and named[0] is entry:
+                del self._aliases[alias]
+        if entry.twin is not None:
+            twins = self._twins[entry.twin]
+            twins.remove(entry)
+            if not twins:
+                del self._twins[entry.twin]
+        if entry.waiting is None:
+            return []
+        record = self._given_out(entry, entry.waiting)
+        self.orphans[record.reason if isinstance(record, Rejection) else "model"] += 1
+        return [record]
+
+    def _let_label_go(self, key: str) -> list[Record]:
+        return [self._orphaned_label()] if self._labels.pop(key, None) else []
+
+    def _orphaned_label(self) -> Rejection:
+        self.orphans[Reason.UNKNOWN_CALL] += 1
+        return Rejection(Reason.UNKNOWN_CALL, "a target for a call that no record told of")
+
+    def _hold(self, entry: _Entry, count: int) -> None:
+        self._bytes += count - entry.held_bytes
+        entry.held_bytes = count
+
+    def _note(self, entry: _Entry) -> None:
+        if self._attempt is not None and entry not in self._attempt.before:
+            self._attempt.before[entry] = entry.copy()
+
+    def _take_back(self, attempt: _Attempt) -> None:
+        for entry, before in attempt.before.items():
+            entry.become(before)
+        self._newest, self.duplicates = attempt.newest, attempt.duplicates
+        self.orphans, self._labels = attempt.orphans, attempt.labels
+        self._label_queue, self._queue = attempt.label_queue, attempt.queue
+        self._bytes = sum(entry.held_bytes for entry in self._queue)
+        self._ids, self._aliases, self._twins = {}, {}, {}
+        for entry in self._queue:
+            self._ids |= dict.fromkeys(entry.ids, entry)
+            for alias in entry.aliases:
+                self._aliases[alias] = entry, alias not in self._aliases
+            if entry.twin is not None:
+                self._twins.setdefault(entry.twin, []).append(entry)
+
+
+class JoinedFormat:
+    """A format whose records are joined; instances that share a ``joiner`` join across them."""
+
+    unknown_keys = 0
+
+    def __init__(self, form: PieceFormat, joiner: Joiner) -> None:
+        self.name = form.name
+        self.recognises = form.recognises
+        self._form = form
+        self._joiner = joiner
+
+    @property
+    def passed_over(self) -> int:
+        """Records so far that are no calls of a model."""
+        return self._form.passed_over
+
+    def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
+        records: list[Record] = []
+        try:
+            for piece in self._form.pieces(line, latest):
+                if isinstance(piece, Rejection):
+                    records.append(piece)
+                else:
+                    records += self._joiner.offer(piece)
+        except RecordRejectedError as exc:
+            records.append(rejection(exc, line))
+        return records
+
+
+def _is_nested(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    inner, outer = sorted((one, other), key=lambda interval: interval[1] - interval[0])
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
