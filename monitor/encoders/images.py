@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from monitor.encoders.colours import shrunk, to_srgb
 from monitor.encoders.containers import Container, ImageFormat, Refusal, open_container
 from monitor.errors import ImageRejectedError
 
-BACKGROUND = (255, 255, 255)  # behind transparent pixels
 _PIXELS_MAX = 80_000_000  # Pillow warns of a bomb a little above
 
 
@@ -37,7 +37,7 @@ class ImageLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DecodedImage:
-    """The first frame, upright, on a plain background.
+    """The first frame, upright, in sRGB, on a white ground.
 
     ``pixels`` is ``(h, w, 3)`` uint8 RGB, read-only, and at most ``longest_side`` long; ``width``
     and ``height`` are those of the file as it is shown. Two images are the same if their
@@ -59,7 +59,8 @@ def content_hash(data: bytes) -> str:
 def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
     """Decode the first frame of a png, jpeg, gif or webp file.
 
-    Colour profiles are ignored, EXIF orientation is applied. May be called from several threads.
+    Transparent pixels are white, EXIF orientation and colour profile are applied. May be called
+    from several threads.
 
     Raises:
         ImageRejectedError: with a `Refusal` as its reason, whatever is wrong with the bytes.
@@ -168,20 +169,8 @@ def _decoded(container: Container, longest_side: int) -> Image.Image:
         keep = 2 * longest_side / max(image.size)
         image.draft(None, (ceil(keep * image.width), ceil(keep * image.height)))
         image.load()
-        rgb = _rgb(image)
-    rgb.thumbnail((longest_side, longest_side), Image.Resampling.BICUBIC, reducing_gap=2.0)
-    return rgb
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip instead of scaling
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    if "A" not in image.mode and "transparency" not in image.info:
-        return image.convert("RGB")
-    layer = image.convert("RGBA")
-    ground = Image.new("RGB", layer.size, BACKGROUND)
-    ground.paste(layer, mask=layer.getchannel("A"))
-    return ground
+        small = shrunk(image, longest_side, container.shown or (0, 0, *image.size))
+    return to_srgb(small, container.profile)
 
 
 def _upright(image: Image.Image, orientation: int) -> Image.Image:
