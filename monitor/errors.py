@@ -54,6 +54,10 @@ class ImageRejectedError(MonitorError):
         self.reason = reason
 
 
+class EncoderError(MonitorError):
+    """An encoder cannot be loaded or used as the settings ask for it."""
+
+
 class RecordRejectedError(MonitorError):
     """A line or record is not an exchange; ``reason`` is one of a closed set."""
 

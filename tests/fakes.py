@@ -1,7 +1,7 @@
 """Working stand-ins for what needs weights, devices or a network."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
@@ -17,11 +17,9 @@ class HashEncoder:
         self.dim = dim
         self.digest = hashlib.sha256(f"hash encoder {dim} {salt}".encode()).hexdigest()
 
-    def encode(self, inputs: Sequence[str | DecodedImage]) -> Tensor:
-        rows = torch.zeros(len(inputs), self.dim)
-        for row, item in zip(rows, inputs, strict=True):
-            row.copy_(torch.from_numpy(self._unit_vector(item)))
-        return rows
+    def encode(self, inputs: Iterable[str | DecodedImage]) -> Tensor:
+        rows = [torch.from_numpy(self._unit_vector(item)) for item in inputs]
+        return torch.stack(rows) if rows else torch.zeros(0, self.dim)
 
     def _unit_vector(
         self, item: str | DecodedImage

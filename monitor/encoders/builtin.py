@@ -8,7 +8,7 @@ are the same bits on every machine.
 import hashlib
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from monitor.encoders.encoder import EncoderPair
+from monitor.encoders.encoder import EncoderFacts, EncoderPair
 from monitor.encoders.images import DecodedImage
 
 VERSION = 1  # raise it with every change of the code that moves an embedding
@@ -44,7 +44,16 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 def builtin_encoders() -> EncoderPair:
     """The pair that needs no download; both sides have 768 dimensions."""
-    return EncoderPair("builtin", visual=BuiltinImageEncoder(), textual=BuiltinTextEncoder())
+    images, texts = BuiltinImageEncoder(), BuiltinTextEncoder()
+    return EncoderPair(
+        "builtin",
+        visual=images,
+        textual=texts,
+        facts=(
+            EncoderFacts("visual", "builtin", "energies", DIM, "cpu", images.weight_bytes),
+            EncoderFacts("textual", "builtin", "n-grams", DIM, "cpu", texts.weight_bytes),
+        ),
+    )
 
 
 class BuiltinTextEncoder:
@@ -57,12 +66,14 @@ class BuiltinTextEncoder:
     dim = DIM
 
     def __init__(self) -> None:
-        self._projection = _gaussian(stream=1, shape=(BUCKETS, DIM))
+        self._projection = gaussian(stream=1, shape=(BUCKETS, DIM))
         self.digest = _digest("text", (VERSION, CHARACTERS_MAX, NGRAM_MAX), self._projection)
+        self.weight_bytes = self._projection.nbytes
 
-    def encode(self, inputs: Sequence[str]) -> Tensor:
+    def encode(self, inputs: Iterable[str]) -> Tensor:
         """See `Encoder.encode`."""
-        rows = [self._encode(inputs[i : i + _TEXTS]) for i in range(0, len(inputs), _TEXTS)]
+        texts = list(inputs)
+        rows = [self._encode(texts[i : i + _TEXTS]) for i in range(0, len(texts), _TEXTS)]
         return torch.cat(rows) if rows else torch.empty(0, DIM)
 
     def _encode(self, texts: Sequence[str]) -> Tensor:
@@ -102,8 +113,8 @@ class BuiltinImageEncoder:
 
     def __init__(self) -> None:
         features = SCALES * 3 * FILTERS + 3 * CELLS**2
-        drawn = _gaussian(stream=2, shape=(3, FILTERS, 1, 3, 3))
-        phases = _gaussian(stream=3, shape=(features, DIM // 2))
+        drawn = gaussian(stream=2, shape=(3, FILTERS, 1, 3, 3))
+        phases = gaussian(stream=3, shape=(features, DIM // 2))
         constants = (VERSION, SIDE, OPPONENT, ENERGY_FLOOR, FALL_GAIN, LEVEL_GAIN, LAYOUT_GAIN)
         # Of the weights as drawn: sums, as below, may end in other bits on another machine.
         self.digest = _digest("image", constants, drawn, phases)
@@ -114,8 +125,9 @@ class BuiltinImageEncoder:
         mixed = (filters * self._opponent[:, None, :, None, None]).flatten(0, 1)
         self._filters = mixed.contiguous(memory_format=torch.channels_last)
         self._frequencies = phases / features**0.5
+        self.weight_bytes = self._filters.nbytes + self._frequencies.nbytes
 
-    def encode(self, inputs: Sequence[DecodedImage]) -> Tensor:
+    def encode(self, inputs: Iterable[DecodedImage]) -> Tensor:
         """See `Encoder.encode`."""
         # One by one: in a batch the rounding depends on the others, and nothing is gained.
         rows = [self._encode(image) for image in inputs]
@@ -162,7 +174,7 @@ def _ngram_cells(
         yield (first * BUCKETS + bucket)[first == owner[n - 1 :]]
 
 
-def _gaussian(*, stream: int, shape: tuple[int, ...]) -> Tensor:
+def gaussian(*, stream: int, shape: tuple[int, ...]) -> Tensor:
     """Standard normal to good accuracy, from integers only.
 
     The sum of the eight bytes of a random word; numpy's own normals may differ by version and

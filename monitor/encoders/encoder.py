@@ -1,7 +1,7 @@
 """What the rest of the program asks of an encoder."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -27,12 +27,26 @@ class Encoder(Protocol[Input_contra]):
     def dim(self) -> int:
         """Length of an embedding."""
 
-    def encode(self, inputs: Sequence[Input_contra]) -> Tensor:
-        """Embed a batch; an empty one gives ``(0, dim)``.
+    def encode(self, inputs: Iterable[Input_contra]) -> Tensor:
+        """Embed inputs; none at all give ``(0, dim)``.
+
+        They are drawn once, in order, perhaps from another thread and a few early.
 
         Returns:
-            ``(len(inputs), dim)`` float32 on the CPU, rows of L2 norm 1, in input order.
+            ``(number of inputs, dim)`` float32 on the CPU, rows of L2 norm 1, in input order.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderFacts:
+    """What a person is told of an encoder."""
+
+    modality: str
+    model: str
+    pooling: str
+    dim: int
+    device: str
+    weight_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +56,7 @@ class EncoderPair:
     name: str
     visual: Encoder[DecodedImage]
     textual: Encoder[str]
+    facts: tuple[EncoderFacts, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from monitor.encoders.projection import in_dimension
 from monitor.errors import ReferenceMismatchError
 from monitor.records import Modality, ReferenceVersion, Signal
 from monitor.reference.conditional import PAIRS_MIN, QNetwork
@@ -107,9 +108,12 @@ class Embedded:
         )
 
     def fused(self) -> Vectors:
-        """Query embeddings ``(n, d)``: ``(z_v + z_t) / 2``, not renormalised; else ``z_t``."""
+        """Query embeddings ``(n, d)``: ``(z_v + z_t) / 2``, not renormalised; else ``z_t``.
+
+        Images of other encoders than the texts' may have another dimension, and are projected.
+        """
         x = self.z_t.copy()
-        x[self.has_image] = (self.z_v + self.z_t_of_images) / 2
+        x[self.has_image] = (in_dimension(self.z_v, x.shape[1]) + self.z_t_of_images) / 2
         return x
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
