@@ -46,6 +46,10 @@ class ReferenceTooSmallError(MonitorError):
     """The traffic given is too little to build a reference from."""
 
 
+class CalibrationError(MonitorError):
+    """What was observed cannot support the thresholds that are asked for."""
+
+
 class ImageRejectedError(MonitorError):
     """An image could not be decoded safely; ``reason`` is one of a closed set."""
 
@@ -81,6 +85,10 @@ class TooFewSamplesError(MonitorError):
 
 class ConditionalError(MonitorError):
     """Weights given as a q network are none, or do not fit the embeddings."""
+
+
+class NothingLearnedError(MonitorError):
+    """The q of a reference tells nothing, so it cannot say whether answers get worse."""
 
 
 class IndexUnusableError(MonitorError):

@@ -146,6 +146,11 @@ def floor_time(time: datetime, step: timedelta) -> datetime:
     return time - (time - EPOCH) % step
 
 
+def ceil_time(time: datetime, step: timedelta) -> datetime:
+    """Smallest multiple of ``step`` since the epoch that is not before ``time``."""
+    return time + (EPOCH - time) % step
+
+
 @dataclass(frozen=True, slots=True)
 class StoredImage:
     """One image of a candidate: its state, and the encoded file where it was at hand."""

@@ -23,7 +23,7 @@ from monitor.reference.faiss_index import (
     neighbours,
     open_index,
 )
-from monitor.stats.burn_in import BurnIn
+from monitor.stats.burn_in import BurnIn, counts_of, share_of_windows
 from monitor.stats.club import MiEstimate
 from monitor.stats.emi import emi
 from monitor.stats.novelty import ShareNull
@@ -36,6 +36,7 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Arrays = Mapping[str, npt.NDArray[Any]]
 
+BURN_IN = "burn_in"  # arrays of past healthy windows; they take the place of what was drawn
 PARTS = DENSITY, CALIBRATION = "density", "calibration"
 
 
@@ -284,10 +285,7 @@ class Reference:
             facts=version.facts,
             frozen=FrozenReference.of(arrays),
             nulls={Signal(s): _null_from(arrays, s) for s in _children(arrays, "null")},
-            share_nulls={
-                Signal(s): ShareNull(*arrays[f"share/{s}"].tolist())
-                for s in _children(arrays, "share")
-            },
+            share_nulls={Signal(s): _share_from(arrays, s) for s in _children(arrays, "share")},
             density=density,
             density_positions=np.flatnonzero(arrays["part"] == PARTS.index(DENSITY)),
         )
@@ -364,12 +362,28 @@ def _emi(q: QNetwork, events: Embedded) -> MiEstimate:
     return emi(torch.from_numpy(paired.z_y), torch.from_numpy(paired.z_target), mu, logvar)
 
 
-def _null_from(arrays: Arrays, signal: str) -> Null | BurnIn:
+def share_arrays(shares: Mapping[Signal, ShareNull]) -> dict[str, npt.NDArray[Any]]:
+    """Laws of shares as arrays."""
+    return {f"share/{signal}": np.array([law.count, law.pool]) for signal, law in shares.items()}
+
+
+def resampled_null(arrays: Arrays, signal: str) -> Null:
+    """The null that was drawn from the calibration part."""
     sizes, draws, pool = (arrays[f"null/{signal}/{part}"] for part in ("sizes", "draws", "pool"))
-    null = Null.of(sizes, draws, pool=int(pool[0]), whole=float(pool[1]))
-    if f"burn_in/{signal}/sizes" not in arrays:
-        return null
-    return BurnIn.of(null, *(arrays[f"burn_in/{signal}/{part}"] for part in ("sizes", "values")))
+    return Null.of(sizes, draws, pool=int(pool[0]), whole=float(pool[1]))
+
+
+def _null_from(arrays: Arrays, signal: str) -> Null | BurnIn:
+    null, windows = resampled_null(arrays, signal), _under(arrays, f"{BURN_IN}/{signal}")
+    return BurnIn.of(null, windows["sizes"], windows["values"]) if windows else null
+
+
+def _share_from(arrays: Arrays, signal: str) -> ShareNull:
+    if not (windows := _under(arrays, f"{BURN_IN}/{signal}")):
+        return ShareNull(*arrays[f"share/{signal}"].tolist())
+    known = np.isfinite(windows["values"])
+    sizes = windows["sizes"][known]
+    return share_of_windows(counts_of(windows["values"][known], sizes), sizes)
 
 
 def _under(arrays: Arrays, room: str) -> dict[str, npt.NDArray[Any]]:

@@ -20,7 +20,7 @@ from monitor.records import (
 )
 from monitor.reference.artefact import Embedded
 from monitor.reference.calibrate import Judgement, judge
-from monitor.reference.signals import evaluate, single_threaded
+from monitor.reference.signals import Estimate, evaluate, single_threaded
 from monitor.service.embedding import columns
 from monitor.service.shelf import LoadedReference
 from monitor.stats.decision import alpha_per_test
@@ -126,6 +126,18 @@ class Measurer:
             textual |= _by_id((s.id for s in todo), nearest(Modality.TEXTUAL, part.z_t))
         fresh = [(s.id, visual.get(s.id), textual.get(s.id)) for s in todo]
         return Novelty(visual, textual, fresh)
+
+    def estimates(
+        self, samples: Sequence[Sample], reference: LoadedReference, novelty: Novelty
+    ) -> Mapping[Signal, Estimate]:
+        """Every signal of the whole window before any verdict; none where samples are too few."""
+        usable = self.usable(samples)
+        if len(usable) < self._rules.min_samples:
+            return {}
+        events = _events(usable, reference.reference.dim, novelty)
+        factor = self._rules.entropy_factor
+        with single_threaded():
+            return evaluate(reference.reference.frozen, events, entropy_factor=factor)
 
     def measure(
         self,

@@ -112,6 +112,24 @@ def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
     return Intake(database=database, clock=clock, rules=rules, files=image_files(settings))
 
 
+def measure_rules(settings: Settings, encoders: EncoderPair) -> MeasureRules:
+    """How traffic is cut and how sure an alarm must be."""
+    windows = settings.windows
+    return MeasureRules(
+        pane=windows.pane,
+        length=windows.length,
+        slide=windows.slide,
+        lateness=windows.lateness,
+        min_samples=windows.min_samples,
+        per_pane=settings.sampling.per_pane,
+        slice_labels=settings.slices.labels,
+        max_per_label=settings.slices.max_per_label,
+        false_alarms_per_week=settings.alerts.false_alarms_per_week,
+        entropy_factor=settings.alerts.entropy_factor,
+        encoder_digest=encoders.digest,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Jobs:
     """The jobs over one database, with what they tell the outside."""
@@ -187,19 +205,7 @@ def make_jobs(
             database=around.database,
             clock=around.clock,
             shelf=shelf,
-            rules=MeasureRules(
-                pane=windows.pane,
-                length=windows.length,
-                slide=windows.slide,
-                lateness=windows.lateness,
-                min_samples=windows.min_samples,
-                per_pane=settings.sampling.per_pane,
-                slice_labels=settings.slices.labels,
-                max_per_label=settings.slices.max_per_label,
-                false_alarms_per_week=settings.alerts.false_alarms_per_week,
-                entropy_factor=settings.alerts.entropy_factor,
-                encoder_digest=encoders.digest,
-            ),
+            rules=measure_rules(settings, encoders),
             on_failure=lambda: around.telemetry.failed("measure"),
             should_stop=around.stop.is_set,
         ),

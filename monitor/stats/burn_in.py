@@ -139,11 +139,28 @@ def dependence(series: Floats) -> float:
     return max(1.0, 2 * total - 1)
 
 
+def counts_of(shares: Floats, sizes: Ints) -> Ints:
+    """Whole events behind shares of so many."""
+    return np.rint(shares * sizes).astype(np.int64)
+
+
+def dispersion_of_shares(counts: Ints, sizes: Ints) -> float:
+    """Spread of shares over windows in units of what chance gives; 1 where that is all.
+
+    The root of Pearson's statistic by its degrees of freedom; arguments as ``share_of_windows``.
+    """
+    p = counts.sum() / sizes.sum()
+    if not 0 < p < 1:
+        return 1.0
+    pearson = (np.square(counts - sizes * p) / (sizes * p * (1 - p))).sum()
+    return float(np.sqrt(pearson / (len(sizes) - 1)))
+
+
 def share_of_windows(counts: Ints, sizes: Ints) -> ShareNull:
     """Law of a share over past healthy windows, with what they differ beyond chance.
 
     Beta-binomial: between windows the share varies with variance ``p (1 - p) / (pool + 1)``, where
-    ``pool`` is found by moments from the Pearson statistic ``Σ (k - n p)² / (n p (1 - p))``, and
+    ``pool`` is found by moments from Pearson's statistic ``Σ (k - n p)² / (n p (1 - p))``, and
     is no larger than all events together, which leaves the uncertainty of ``p`` in the law.
 
     Args:
@@ -160,8 +177,8 @@ def share_of_windows(counts: Ints, sizes: Ints) -> ShareNull:
     p = counts.sum() / total
     if not 0 < p < 1:
         return ShareNull(float(counts.sum()), float(total))
-    pearson = float((np.square(counts - sizes * p) / (sizes * p * (1 - p))).sum())
-    beyond = (pearson - (len(sizes) - 1)) / float((sizes - 1).sum())
+    excess = dispersion_of_shares(counts, sizes) ** 2 - 1
+    beyond = excess * (len(sizes) - 1) / max(float((sizes - 1).sum()), 1.0)
     between = min(max(beyond, 0.0), 0.5)
     of_mean = (1 - between) / total + between / len(sizes)
     pool = 1 / (between + of_mean)

@@ -82,6 +82,11 @@ def pane_states(session: Session, stream: str, start: datetime, end: datetime) -
     return [PaneState(*row) for row in rows]
 
 
+def first_pane(session: Session, stream: str) -> datetime | None:
+    """Start of the oldest pane that is still stored, None where there is none."""
+    return session.scalar(select(func.min(PaneRow.start)).where(PaneRow.stream == stream))
+
+
 def _change_panes(session: Session, seen: Mapping[PaneKey, int]) -> None:
     if not seen:
         return

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, literal, select
 from sqlalchemy.orm import Session
 
 from monitor.errors import ReferenceNotFoundError, StoreError
@@ -70,6 +70,18 @@ def save_reference(
             ],
         )
     return True
+
+
+def copy_samples(session: Session, origin: str, digest: str) -> None:
+    """Give a version the exchanges of the one whose vectors it shares."""
+    row = ReferenceSampleRow
+    shared = [c for c in row.__table__.columns if c.name != "digest"]
+    session.execute(
+        insert(row).from_select(
+            ["digest", *(c.name for c in shared)],
+            select(literal(digest), *shared).where(row.digest == origin),
+        )
+    )
 
 
 def list_references(session: Session) -> list[ReferenceVersion]:
