@@ -148,6 +148,31 @@ def test_a_jpeg_of_endless_scans_is_too_complex() -> None:
     )
 
 
+@pytest.mark.parametrize("frame", range(0xC3, 0xD0))
+def test_only_baseline_and_progressive_jpegs_are_decoded(frame: int) -> None:
+    data = bytearray(encoded(gradient(), "JPEG"))
+    data[data.index(b"\xff\xc0") + 1] = frame
+    # C4, C8 and CC are no frames but tables and a reserved marker.
+    expected = Refusal.BROKEN if frame in {0xC4, 0xC8, 0xCC} else Refusal.UNSUPPORTED_FORMAT
+    assert refusal(bytes(data)) == expected
+
+
+def test_only_the_first_orientation_and_profile_of_a_png_are_read() -> None:
+    blocks = [png_chunk(b"eXIf", exif(turn)[6:]) for turn in (3, 6)]
+    tags = [png_chunk(b"iCCP", b"name\0\0" + zlib.compress(text)) for text in (b"one", b"two")]
+    container = open_container(png(4, 4, *blocks, *tags))
+    assert (container.orientation, container.profile) == (3, b"one")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("size", [300, 100_000])
+def test_the_colour_profile_is_kept_apart(kind: str, size: int) -> None:
+    profile = bytes(range(250)) * (size // 250)
+    container = open_container(encoded(gradient(), kind, icc_profile=profile))
+    assert container.profile == profile
+    assert profile[:250] not in container.essence
+
+
 def test_two_headers_in_one_png_are_broken() -> None:
     other = png_chunk(b"IHDR", struct.pack(">IIBBBBB", 9999, 9999, 8, 0, 0, 0, 0))
     assert refusal(png(4, 4, other)) == Refusal.BROKEN
