@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from monitor.errors import RecordRejectedError
 from monitor.records import Exchange, Rejection
 from monitor.traffic.formats.messages import Query, image_of
-from monitor.traffic.formats.wire import Caps, Reason, Wire, clean, exact_id
+from monitor.traffic.formats.wire import MAX_ID_CHARS, Caps, Reason, Wire, clean, exact_id
 
 MAX_STREAM_CHARS = 200
 # Where people put the reference answer; no convention names a place for it.
@@ -43,11 +43,13 @@ class Call(Struct):
 
     def __post_init__(self) -> None:
         self.id = exact_id(self.id)
-        self.stream, self.service = _name(self.stream), _name(self.service)
+        self.aliases = tuple(name for name in self.aliases if len(name) <= MAX_ID_CHARS)
+        if self.twin is not None and len(self.twin) > 2 * MAX_ID_CHARS:
+            self.twin = None
 
     @property
     def is_complete(self) -> bool:
-        return None not in {self.stream, self.response} and self.query is not None
+        return bool(self.stream) and self.query is not None and self.response is not None
 
     def joined(self, other: "Call") -> "Call":
         """What both records tell together; where they differ, this one holds."""
@@ -100,8 +102,8 @@ class Call(Struct):
             raise RecordRejectedError(Reason.LOST_RESPONSE, "no record brought the response")
         if not _REDACTED.isdisjoint((self.query.text, self.response)):
             raise RecordRejectedError(Reason.REDACTED, "the logger is set to leave texts out")
-        stream = self.stream or self.service
-        if stream is None:
+        stream = clean(self.stream or self.service or "", MAX_STREAM_CHARS)
+        if not stream:
             raise RecordRejectedError(Reason.MISSING_FIELD, "expected the name of a model")
         return Wire(self.id, self.time, stream, self)
 
@@ -126,6 +128,9 @@ class Label(Struct, gc=False):
     key: str
     time: datetime
     target: str
+
+    def __post_init__(self) -> None:
+        self.key = exact_id(self.key)
 
 
 Piece = Call | Label
@@ -161,7 +166,3 @@ def target_in(values: Mapping[str, object]) -> str | None:
     """The reference answer among the metadata of a call."""
     found = (values.get(key) for key in TARGET_KEYS)
     return next((value for value in found if isinstance(value, str) and value), None)
-
-
-def _name(name: str | None) -> str | None:
-    return clean(name, MAX_STREAM_CHARS) or None if name else None

@@ -1,6 +1,6 @@
 """Formats by name, and the one that looks at each line to tell."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import msgspec
@@ -9,25 +9,39 @@ from msgspec import Raw
 from monitor.errors import RecordRejectedError
 from monitor.records import Rejection
 from monitor.traffic.formats.call import PieceFormat
+from monitor.traffic.formats.kserve import KServeFormat
+from monitor.traffic.formats.langfuse import LangfuseFormat
 from monitor.traffic.formats.litellm import LiteLLMFormat
+from monitor.traffic.formats.mlflow import MlflowFormat
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
+from monitor.traffic.formats.otlp import NO_UPLOADS, OtlpFormat
+from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format, Reason, Record, decode, rejection
 from monitor.traffic.joining import JoinedFormat, Joiner
 
 AUTO = "auto"
-_JOINED: dict[str, Callable[[], PieceFormat]] = {
-    "litellm": LiteLLMFormat,
+_JOINED: dict[str, Callable[[Uploads], PieceFormat]] = {
+    "otlp": OtlpFormat,
+    "litellm": lambda _: LiteLLMFormat(),
+    "langfuse": lambda _: LangfuseFormat(),
+    "mlflow": lambda _: MlflowFormat(),
+    "kserve": lambda _: KServeFormat(),
 }
 NAMES = (AUTO, "native", "openai", "anthropic", *_JOINED)
 
 
 def format_named(
-    name: str, *, label_keys: Sequence[str] = (), joiner: Joiner | None = None
+    name: str,
+    *,
+    label_keys: Sequence[str] = (),
+    joiner: Joiner | None = None,
+    uploads: Uploads = NO_UPLOADS,
 ) -> Format:
     """A fresh instance of the format with one of ``NAMES``.
 
-    Give one ``joiner`` to the formats of all sources that may tell of the same calls.
+    Give one ``joiner`` to the formats of all sources that may tell of the same calls; ``uploads``
+    knows where files lie that telemetry refers to.
     """
     if name == "native":
         return NativeFormat(label_keys)
@@ -35,7 +49,7 @@ def format_named(
         return OpenAIChatFormat(name)
     joiner = joiner or Joiner()
     joined: list[Format] = [
-        JoinedFormat(make(), joiner) for key, make in _JOINED.items() if name in {AUTO, key}
+        JoinedFormat(make(uploads), joiner) for key, make in _JOINED.items() if name in {AUTO, key}
     ]
     if name == AUTO:
         return AutoFormat([NativeFormat(label_keys), *joined, OpenAIChatFormat()])
@@ -61,20 +75,13 @@ class AutoFormat:
         records = self._last.parse(line, latest)
         if not _is_refused(records):
             return records
-        if line.lstrip().startswith(b"["):
-            return list(self._elements(line, latest)) or records
+        if elements := _elements(line):
+            return [record for element in elements for record in self._element(element, latest)]
         return self._otherwise(line, latest, records)
 
-    def _elements(self, line: bytes, latest: datetime) -> Iterator[Record]:
-        try:
-            elements = decode(_decode_elements, line)
-        except RecordRejectedError:
-            return
-        for element in elements:
-            records = self._last.parse(bytes(element), latest)
-            if _is_refused(records):
-                records = self._otherwise(bytes(element), latest, records)
-            yield from records
+    def _element(self, line: bytes, latest: datetime) -> Sequence[Record]:
+        records = self._last.parse(line, latest)
+        return self._otherwise(line, latest, records) if _is_refused(records) else records
 
     def _otherwise(
         self, line: bytes, latest: datetime, records: Sequence[Record]
@@ -94,6 +101,16 @@ class AutoFormat:
             return records
         self._last = meant
         return meant.parse(line, latest)
+
+
+def _elements(line: bytes) -> list[bytes]:
+    """What is in an array; nothing if it is none."""
+    if not line.lstrip().startswith(b"["):
+        return []
+    try:
+        return [bytes(element) for element in decode(_decode_elements, line)]
+    except RecordRejectedError:
+        return []
 
 
 def _is_refused(records: Sequence[Record]) -> bool:

@@ -34,6 +34,7 @@ class Reason(StrEnum):
     """Why a record was refused; the closed set that counters are labelled with."""
 
     BROKEN_JSON = "broken_json"
+    BROKEN_PROTOBUF = "broken_protobuf"
     TOO_DEEP = "too_deep"
     NOT_AN_OBJECT = "not_an_object"
     BAD_ENCODING = "bad_encoding"
