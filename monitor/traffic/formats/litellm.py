@@ -51,7 +51,7 @@ class Line(Struct, gc=False, rename={"start_time": "startTime", "end_time": "end
         return next((t for source in sources if (t := target_in(source or {}))), None)
 
     def call(self, latest: datetime) -> Call:
-        if self.status == "failure" or self.response in {ABSENT, Raw(b"{}")}:
+        if self.status == "failure" or self.response in (ABSENT, _EMPTY):
             raise RecordRejectedError(Reason.FAILED_CALL, "the call failed")
         identifier = self.litellm_call_id or self.id
         time = self.end_time or self.start_time
@@ -97,6 +97,7 @@ class LiteLLMFormat:
         yield record.call(latest)
 
 
+_EMPTY = Raw(b"{}")
 _CACHED = re.compile(r"_cache_hit[\d.]*\Z")
 _NO_CHAT = re.compile("embedding|speech|transcription|image|moderation|rerank|vector|file|batch")
 _decode_line = msgspec.json.Decoder(Line).decode
