@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.commands.terminal import in_one_line, put, put_json, say
+from monitor.encoders.encoder import EncoderPair
 from monitor.errors import MonitorError
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.wiring import load_encoders
@@ -24,15 +25,19 @@ def check_settings(settings: Settings, *, as_json: bool) -> int:
     """Print what was found; 0 where everything is in order, else 2."""
     if as_json:
         put_json(_without_password(settings))
-    parts: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
-        _data_dir,
-        _database,
-        _sources,
-        _images,
-        _http,
-        _sampling,
-    )
-    findings = [finding for part in parts for finding in _guarded(part, settings)]
+    loaded: list[EncoderPair] = []
+
+    def encoders(settings: Settings) -> Iterator[Finding]:
+        loaded.append(load_encoders(settings))
+        yield from _encoders(loaded[0])
+
+    findings = [*_guarded(_data_dir, settings), *_guarded(encoders, settings)]
+    of_database = _guarded(_database, settings)
+    findings += of_database
+    if loaded and all(is_fine for is_fine, _ in of_database):
+        findings += _guarded(lambda s: _references(s, loaded[0]), settings)
+    for part in (_sources, _images, _http, _sampling):
+        findings += _guarded(part, settings)
     for is_fine, text in findings:
         tell = say if as_json else put
         tell(f"{'ok     ' if is_fine else 'PROBLEM'} {text}")
@@ -68,7 +73,23 @@ def _database(settings: Settings) -> Iterator[Finding]:
         if not database.is_embedded:
             require_current(database)
         yield True, f"database {database.url_for_people}, revision {revision}"
-        if revision is None:
+
+
+def _encoders(encoders: EncoderPair) -> Iterator[Finding]:
+    yield True, f"encoders {encoders.name}, digest {encoders.digest[:12]}"
+    for fact in encoders.facts:
+        yield (
+            True,
+            f"  {fact.modality}: {fact.model} {fact.pooling}, {fact.dim} dimensions, on "
+            f"{fact.device}, {fact.weight_bytes / 1e6:.0f} MB of weights",
+        )
+
+
+def _references(settings: Settings, encoders: EncoderPair) -> Iterator[Finding]:
+    with open_database(settings.database.url) as database:
+        if database.path is not None and not database.path.exists():
+            return
+        if current_revision(database) is None:
             return
         with database.read() as session:
             active = active_references(session)
@@ -79,9 +100,11 @@ def _database(settings: Settings) -> Iterator[Finding]:
                 "no reference is active yet: `mllm-monitor reference build FILE` makes one from "
                 "traffic known to be good",
             )
-        encoders = load_encoders(settings)
         shelf = ReferenceShelf(
-            database=database, data_dir=settings.data_dir, encoder_digest=encoders.digest
+            database=database,
+            data_dir=settings.data_dir,
+            encoder_digest=encoders.digest,
+            encoder_name=encoders.name,
         )
         for stream, digest in sorted(active.items()):
             shelf.get(digest)

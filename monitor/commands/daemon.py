@@ -60,7 +60,8 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
         log.info("http_listening", address=address, database=database.url_for_people)
         encoders = load_encoders(settings)
         log.info("encoders_loaded", name=encoders.name, digest=encoders.digest[:12])
-        log.warning("encoders_untrained", note=BUILTIN_NOTE)
+        if settings.encoders.preset == "builtin":
+            log.warning("encoders_untrained", note=BUILTIN_NOTE)
         forget_leftovers(database, encoders)
         feeds = configured_feeds(settings)
         for feed in feeds:

@@ -93,7 +93,10 @@ def run_drill(settings: Settings, wish: Wish) -> None:
         with database.read() as session:
             judge = _judge(session, settings, wish.stream)
         shelf = ReferenceShelf(
-            database=database, data_dir=settings.data_dir, encoder_digest=encoders.digest
+            database=database,
+            data_dir=settings.data_dir,
+            encoder_digest=encoders.digest,
+            encoder_name=encoders.name,
         )
         loaded = shelf.get(judge.digest)
         reader = UnseenLogs(

@@ -77,7 +77,12 @@ def build_reference(
             name=name,
             created_at=utc_now(),
             encoder_digest=built.encoder_digest,
-            facts={"stream": stream, "exchanges": len(rows), **built.facts},
+            facts={
+                "stream": stream,
+                "encoders": encoders.name,
+                "exchanges": len(rows),
+                **built.facts,
+            },
         )
         samples = samples_of(rows, built) if keeps else []
         with database.begin() as session:

@@ -1,6 +1,6 @@
 """From what a log holds to vectors: image files found and decoded, texts embedded, each once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +22,7 @@ from monitor.records import ImageState, LoggedImage, StoredImage
 from monitor.reference.artefact import Embedded
 
 THUMBNAIL_SIDE = 256
+HALF = 2  # bytes of a stored number
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +68,30 @@ class Embedder:
     with_thumbnails: bool
 
     def images(self, files: Mapping[str, bytes]) -> list[ImageVector]:
-        """Embed files by content hash; one that cannot be decoded has a reason, no vector."""
-        decoded: dict[str, DecodedImage] = {}
-        vectors: list[ImageVector] = []
-        for key, data in files.items():
-            try:
-                decoded[key] = decode_image(data, self.limits)
-            except ImageRejectedError as exc:
-                vectors.append(ImageVector(key, None, None, exc.reason))
-        encoded = self.encoders.visual.encode(list(decoded.values())).numpy()
-        for (key, image), z in zip(decoded.items(), encoded, strict=True):
-            thumbnail = thumbnail_jpeg(image, THUMBNAIL_SIDE) if self.with_thumbnails else None
-            vectors.append(ImageVector(key, _as_bytes(z), thumbnail, None))
-        return vectors
+        """Embed files by content hash; one that cannot be decoded has a reason, no vector.
+
+        Files are decoded as the encoder asks for them, so that it need not wait for all of them.
+        """
+        refused: list[ImageVector] = []
+        thumbnails: dict[str, bytes | None] = {}
+
+        def decoded() -> Iterator[DecodedImage]:
+            for key, data in files.items():
+                try:
+                    image = decode_image(data, self.limits)
+                except ImageRejectedError as exc:
+                    refused.append(ImageVector(key, None, None, exc.reason))
+                    continue
+                thumbnails[key] = (
+                    thumbnail_jpeg(image, THUMBNAIL_SIDE) if self.with_thumbnails else None
+                )
+                yield image
+
+        encoded = self.encoders.visual.encode(decoded()).numpy()
+        return refused + [
+            ImageVector(key, _as_bytes(z), thumbnail, None)
+            for (key, thumbnail), z in zip(thumbnails.items(), encoded, strict=True)
+        ]
 
     def texts(self, texts: Iterable[str | None]) -> dict[str, bytes]:
         """Vector of every distinct text."""
@@ -120,7 +132,10 @@ def columns(
     novelty_v: npt.NDArray[np.float64] | None = None,
     novelty_t: npt.NDArray[np.float64] | None = None,
 ) -> Embedded:
-    """The vectors of exchanges as matrices; each row must have its text and its response."""
+    """The vectors of exchanges as matrices; each row must have its text and its response.
+
+    ``dim`` is that of the texts; images may have another one.
+    """
     return Embedded(
         ids=tuple(row.exchange_id for row in rows),
         z_t=stacked([row.z_t for row in rows], dim),
@@ -135,9 +150,13 @@ def columns(
 
 
 def stacked(vectors: Sequence[bytes | None], dim: int) -> npt.NDArray[np.float32]:
-    """``(n, dim)`` unit rows of those that are there; float16's rounding is normalised away."""
-    known = b"".join(z for z in vectors if z is not None)
-    rows = np.frombuffer(known, dtype="<f2").reshape(-1, dim).astype(np.float32)
+    """Unit rows of those that are there; float16's rounding is normalised away.
+
+    As long as they are; of ``dim`` numbers where there is none.
+    """
+    known = [z for z in vectors if z is not None]
+    width = len(known[0]) // HALF if known else dim
+    rows = np.frombuffer(b"".join(known), dtype="<f2").reshape(-1, width).astype(np.float32)
     unit: npt.NDArray[np.float32] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return unit
 

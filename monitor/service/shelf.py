@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from monitor.errors import ReferenceMismatchError
+from monitor.records import ReferenceVersion
 from monitor.reference.artefact import Neighbourhood, Reference
 from monitor.reference.signals import single_threaded
 from monitor.store.engine import Database
@@ -22,10 +24,18 @@ class LoadedReference:
 class ReferenceShelf:
     """Loads references by digest; the database is the truth, the FAISS files are a cache."""
 
-    def __init__(self, *, database: Database, data_dir: Path, encoder_digest: str) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        data_dir: Path,
+        encoder_digest: str,
+        encoder_name: str = "others",
+    ) -> None:
         self._database = database
         self._folder = data_dir / "references"
         self._encoder_digest = encoder_digest
+        self._encoder_name = encoder_name
         self._loaded: dict[str, LoadedReference] = {}
 
     def get(self, digest: str) -> LoadedReference:
@@ -44,8 +54,19 @@ class ReferenceShelf:
     def _load(self, digest: str) -> LoadedReference:
         with self._database.read() as session:
             version = find_reference(session, digest)
+            self._require_encoders(version)
             arrays = load_arrays(session, digest)
         with single_threaded():
             reference = Reference.load(version, arrays)
-        reference.require_encoder(self._encoder_digest)
         return LoadedReference(reference, reference.open_neighbourhood(self._folder))
+
+    def _require_encoders(self, version: ReferenceVersion) -> None:
+        if version.encoder_digest != self._encoder_digest:
+            theirs = version.facts.get("encoders", "others")
+            raise ReferenceMismatchError(
+                what=f"the encoder digest of reference {version.identity}, built with {theirs},",
+                expected=self._encoder_digest,
+                got=version.encoder_digest,
+                remedy=f"the settings give {self._encoder_name}: set the encoders it was built "
+                "with, or build it again with `mllm-monitor reference build`",
+            )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 
@@ -11,6 +11,9 @@ from prometheus_client import CollectorRegistry
 from monitor.encoders.builtin import builtin_encoders
 from monitor.encoders.encoder import EncoderPair
 from monitor.encoders.images import ImageLimits
+from monitor.encoders.presets import Execution, ModelChoice, pretrained_encoders
+from monitor.encoders.vision import LONGEST_SIDE
+from monitor.errors import EncoderError
 from monitor.service.daemon import Job, guarded
 from monitor.service.embed_job import EmbedJob
 from monitor.service.embedding import Embedder, ImageFiles
@@ -61,10 +64,27 @@ def opened_database(settings: Settings, *, alone: bool = False) -> Iterator[Data
 
 
 def load_encoders(settings: Settings) -> EncoderPair:
-    """The encoders that the settings name; takes a moment."""
-    match settings.encoders.preset:
-        case "builtin":
-            return builtin_encoders()
+    """The encoders that the settings name; takes seconds, and minutes where models are downloaded.
+
+    Raises:
+        EncoderError: in one line with the remedy.
+    """
+    chosen = settings.encoders
+    if chosen.preset == "builtin":
+        return builtin_encoders()
+    pair = pretrained_encoders(
+        chosen.preset,
+        ModelChoice(chosen.visual.model, chosen.visual.pooling),
+        ModelChoice(chosen.textual.model, chosen.textual.pooling),
+        Execution(chosen.offline, chosen.device, chosen.precision),
+    )
+    if pair.visual.dim != pair.textual.dim and not chosen.projection:
+        raise EncoderError(
+            f"images have {pair.visual.dim} dimensions and texts {pair.textual.dim}, and a fused "
+            "query needs one: set encoders.projection: true for a fixed random projection of the "
+            "images where both are fused, or choose models of one dimension"
+        )
+    return pair
 
 
 def forget_leftovers(database: Database, encoders: EncoderPair) -> None:
@@ -77,7 +97,9 @@ def forget_leftovers(database: Database, encoders: EncoderPair) -> None:
 
 def image_limits(settings: Settings) -> ImageLimits:
     """What one image may cost."""
-    return ImageLimits(max_bytes=settings.images.max_bytes, max_pixels=settings.images.max_pixels)
+    limits = ImageLimits(max_bytes=settings.images.max_bytes, max_pixels=settings.images.max_pixels)
+    is_builtin = settings.encoders.preset == "builtin"
+    return limits if is_builtin else replace(limits, longest_side=LONGEST_SIDE)
 
 
 def image_files(settings: Settings) -> ImageFiles:
@@ -182,7 +204,10 @@ def make_jobs(
         with_thumbnails=bool(settings.privacy.content_retention),
     )
     shelf = ReferenceShelf(
-        database=around.database, data_dir=settings.data_dir, encoder_digest=encoders.digest
+        database=around.database,
+        data_dir=settings.data_dir,
+        encoder_digest=encoders.digest,
+        encoder_name=encoders.name,
     )
     return Jobs(
         ingest=IngestJob(

@@ -1,6 +1,6 @@
 """Logged exchanges with shifts put on them: what changes, what is left out, what is done once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +34,10 @@ class CountingEncoder(HashEncoder):
 
     seen = 0
 
-    def encode(self, inputs: Sequence[str | DecodedImage]) -> Tensor:
-        self.seen += len(inputs)
-        return super().encode(inputs)
+    def encode(self, inputs: Iterable[str | DecodedImage]) -> Tensor:
+        images = list(inputs)
+        self.seen += len(images)
+        return super().encode(images)
 
 
 def quiet(stage: str, done: int, total: int) -> None:

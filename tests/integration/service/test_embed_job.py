@@ -1,5 +1,5 @@
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -46,9 +46,10 @@ class CountingEncoder(HashEncoder):
         super().__init__(16, salt)
         self.seen: list[str | DecodedImage] = []
 
-    def encode(self, inputs: Sequence[str | DecodedImage]) -> Tensor:
-        self.seen += inputs
-        return super().encode(inputs)
+    def encode(self, inputs: Iterable[str | DecodedImage]) -> Tensor:
+        drawn = list(inputs)
+        self.seen += drawn
+        return super().encode(drawn)
 
 
 def embed_job(
@@ -201,7 +202,7 @@ def test_a_pane_is_closed_when_the_watermark_is_at_its_end(database: Database) -
 
 def test_a_batch_that_failed_is_taken_up_when_its_lease_ends(database: Database) -> None:
     class Breaks(HashEncoder):
-        def encode(self, inputs: Sequence[str | DecodedImage]) -> Tensor:
+        def encode(self, inputs: Iterable[str | DecodedImage]) -> Tensor:
             raise RuntimeError("out of memory")
 
     admit(make_intake(database), [exchange("a")])
@@ -222,7 +223,7 @@ def test_a_process_that_holds_the_database_alone_takes_up_claims_at_once(
     close(database)
 
     class Dies(HashEncoder):
-        def encode(self, inputs: Sequence[str | DecodedImage]) -> Tensor:
+        def encode(self, inputs: Iterable[str | DecodedImage]) -> Tensor:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -235,10 +236,11 @@ def test_a_process_that_holds_the_database_alone_takes_up_claims_at_once(
 class StumblingEncoder(HashEncoder):
     """Cannot embed one text."""
 
-    def encode(self, inputs: Sequence[str | DecodedImage]) -> Tensor:
-        if "trap" in inputs:
+    def encode(self, inputs: Iterable[str | DecodedImage]) -> Tensor:
+        texts = list(inputs)
+        if "trap" in texts:
             raise RuntimeError("out of its depth")
-        return super().encode(inputs)
+        return super().encode(texts)
 
 
 def test_a_sample_that_an_encoder_stumbles_over_takes_no_other_with_it(
