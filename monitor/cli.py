@@ -224,6 +224,11 @@ def reference() -> None:
 @click.option("--name", default="reference", show_default=True, help="Name of the reference.")
 @click.option("--stream", help="Take only this stream's exchanges, and judge only this stream.")
 @click.option("--activate/--no-activate", default=None, help="Default: if none is active yet.")
+@click.option(
+    "--conditional",
+    type=click.Path(path_type=Path),
+    help="Weights of a q of answers in the published layout (CLUB_global.pt); else one is trained.",
+)
 @click.pass_obj
 def reference_build(
     config: Path | None,
@@ -232,13 +237,23 @@ def reference_build(
     name: str,
     stream: str | None,
     activate: bool | None,
+    conditional: Path | None,
 ) -> None:
-    """Build a reference from logs of traffic that is known to be good."""
-    from monitor.commands.reference import build_reference
+    """Build a reference from logs of traffic that is known to be good.
 
-    build_reference(
-        _settings(config), files, format_name, name=name, stream=stream, activate_it=activate
+    One whose q of answers has learned nothing is stored, not activated.
+    """
+    from monitor.commands.reference import Wish, build_reference
+
+    wish = Wish(
+        files=files,
+        format_name=format_name,
+        name=name,
+        stream=stream,
+        activate_it=activate,
+        conditional=conditional,
     )
+    build_reference(_settings(config), wish)
 
 
 @reference.command("list")
@@ -265,12 +280,17 @@ def reference_show(config: Path | None, name: str, as_json: bool) -> None:
 @reference.command("activate")
 @click.argument("name")
 @click.option("--stream", default="*", show_default=True, help="Which stream it judges; * is all.")
+@click.option(
+    "--without-quality",
+    is_flag=True,
+    help="Accept a reference that knows only whether traffic changes, not whether answers worsen.",
+)
 @click.pass_obj
-def reference_activate(config: Path | None, name: str, stream: str) -> None:
+def reference_activate(config: Path | None, name: str, stream: str, without_quality: bool) -> None:
     """Judge a stream by this reference from now on."""
     from monitor.commands.reference import activate_reference
 
-    activate_reference(_settings(config), name, stream)
+    activate_reference(_settings(config), name, stream, without_quality=without_quality)
 
 
 @reference.command("delete")

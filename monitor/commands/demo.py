@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from monitor.commands.daemon import BUILTIN_NOTE, running
-from monitor.commands.reference import build_reference
+from monitor.commands.reference import Wish, build_reference
 from monitor.commands.terminal import STYLES, put, say
 from monitor.records import ALL, Exchange, Measurement, Signal, Verdict, WindowId
 from monitor.service.daemon import stop_on_signals
@@ -148,7 +148,7 @@ def _build(settings: Settings, folder: Path, seed: int) -> None:
     day_before = START - timedelta(days=1)
     exchanges = simulate(seed, start=day_before, count=REFERENCE_EXCHANGES, mix=MIX)
     path.write_bytes(b"".join(map(as_native_line, exchanges)))
-    build_reference(settings, [str(path)], "native", name="demo", stream=None, activate_it=None)
+    build_reference(settings, Wish(files=[str(path)], format_name="native", name="demo"))
 
 
 @contextmanager

@@ -5,12 +5,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.commands.replay import require_format
 from monitor.commands.terminal import progress, put, put_json, put_table, say, simple_table
 from monitor.errors import ReferenceTooSmallError
 from monitor.records import ReferenceVersion
+from monitor.reference.artefact import Network, Reference
+from monitor.reference.conditional import QNetwork, load_club_checkpoint, require_fit
+from monitor.reference.quality import require_quality
 from monitor.service.embedding import Embedder
 from monitor.service.ingest_job import Feed
 from monitor.service.reference_build import (
@@ -45,56 +49,75 @@ from monitor.traffic.sources.jsonl import FileSource
 EVERY_STREAM = "*"
 
 
-def build_reference(
-    settings: Settings,
-    files: Sequence[str],
-    format_name: str,
-    *,
-    name: str,
-    stream: str | None,
-    activate_it: bool | None,
-) -> None:
-    """Build a reference from logs and store it; activate it if asked, or if none is active."""
-    require_format(format_name)
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a reference is to be made of; ``activate_it`` None: if none is active yet."""
+
+    files: Sequence[str]
+    format_name: str
+    name: str
+    stream: str | None = None
+    activate_it: bool | None = None
+    conditional: Path | None = None
+
+
+def build_reference(settings: Settings, wish: Wish) -> None:
+    """Build a reference from logs and store it; activate it if asked, or if none is active.
+
+    Raises:
+        NothingLearnedError: if it is stored but must not be activated.
+    """
+    require_format(wish.format_name)
     encoders = load_encoders(settings)
-    with opened_database(settings) as database, readable(files) as paths, progress() as report:
-        reader = LogReader(lambda: finished_feed(settings, paths, format_name), stream, utc_now)
-        selection = select(
-            reader,
-            seed=settings.reference.seed,
-            at_most=settings.reference.max_samples,
-            report=report,
-        )
-        _require_exchanges(selection, stream)
-        keeps = bool(settings.privacy.content_retention)
-        embedder = Embedder(encoders, image_limits(settings), with_thumbnails=keeps)
-        rows = Embedding(embedder, image_files(settings)).rows(reader, selection, report)
-        built = build_from_rows(
-            rows, name=name, encoders=encoders, rules=_rules(settings), report=report
-        )
+    conditional = _imported(wish.conditional, encoders.textual.dim)
+    with opened_database(settings) as database:
+        with readable(wish.files) as paths, progress() as report:
+            reader = LogReader(
+                lambda: finished_feed(settings, paths, wish.format_name), wish.stream, utc_now
+            )
+            selection = select(
+                reader,
+                seed=settings.reference.seed,
+                at_most=settings.reference.max_samples,
+                report=report,
+            )
+            _require_exchanges(selection, wish.stream)
+            keeps = bool(settings.privacy.content_retention)
+            embedder = Embedder(encoders, image_limits(settings), with_thumbnails=keeps)
+            rows = Embedding(embedder, image_files(settings)).rows(reader, selection, report)
+            built = build_from_rows(
+                rows,
+                name=wish.name,
+                encoders=encoders,
+                rules=_rules(settings),
+                report=report,
+                conditional=conditional,
+            )
         version = ReferenceVersion(
             digest=built.digest,
-            name=name,
+            name=wish.name,
             created_at=utc_now(),
             encoder_digest=built.encoder_digest,
             facts={
-                "stream": stream,
+                "stream": wish.stream,
                 "encoders": encoders.name,
                 "exchanges": len(rows),
                 **built.facts,
             },
         )
-        samples = samples_of(rows, built) if keeps else []
+        samples = samples_of(rows, built, with_content=keeps)
         with database.begin() as session:
             if not save_reference(session, version, built.arrays, samples):
                 version = find_reference(session, version.digest)
                 say(f"the very same reference is stored already, as {version.identity}")
-            scope = stream or EVERY_STREAM
+            scope = wish.stream or EVERY_STREAM
             is_first = scope not in active_references(session)
-            if activate_it or (activate_it is None and is_first):
+        _say_what_was_built(version, selection)
+        put(version.identity)
+        if wish.activate_it or (wish.activate_it is None and is_first):
+            require_quality(_loaded(settings, database, version, encoders.digest))
+            with database.begin() as session:
                 activate(session, version.digest, scope, utc_now())
-    _say_what_was_built(version, selection)
-    put(version.identity)
 
 
 def list_all_references(settings: Settings, *, as_json: bool) -> None:
@@ -130,17 +153,28 @@ def show_reference(settings: Settings, name: str, *, as_json: bool) -> None:
     put_table(simple_table(("fact", "value"), [(k, _plain(v)) for k, v in _flat(shown)]))
 
 
-def activate_reference(settings: Settings, name: str, stream: str) -> None:
-    """Judge a stream by this reference from now on."""
+def activate_reference(
+    settings: Settings, name: str, stream: str, *, without_quality: bool
+) -> None:
+    """Judge a stream by this reference from now on, be it of changes of the traffic alone.
+
+    Raises:
+        NothingLearnedError: if it could not say whether answers get worse, and nobody said that
+            this does not matter.
+    """
     encoders = load_encoders(settings)
     with opened_database(settings) as database:
         with database.read() as session:
             version = find_reference(session, name)
-        _require_loadable(settings, database, version, encoders.digest)
+        reference = _loaded(settings, database, version, encoders.digest)
+        if not without_quality:
+            require_quality(reference)
         with database.begin() as session:
             activate(session, version.digest, stream, utc_now())
     scope = "every stream without its own" if stream == EVERY_STREAM else stream
     say(f"{version.identity} is active for {scope}; windows not yet measured are judged by it")
+    if Network.ANSWER not in reference.frozen.networks:
+        say("only changes of the traffic are watched: EMI and information are insufficient")
 
 
 def delete_one_reference(settings: Settings, name: str) -> None:
@@ -192,13 +226,22 @@ def _require_exchanges(selection: Selection, stream: str | None) -> None:
     )
 
 
-def _require_loadable(
+def _imported(path: Path | None, dim: int) -> QNetwork | None:
+    """The q in a file, refused before any work is done if it does not fit the embeddings."""
+    if path is None:
+        return None
+    network = load_club_checkpoint(path)
+    require_fit(network, dim)
+    return network
+
+
+def _loaded(
     settings: Settings, database: Database, version: ReferenceVersion, encoder_digest: str
-) -> None:
+) -> Reference:
     shelf = ReferenceShelf(
         database=database, data_dir=settings.data_dir, encoder_digest=encoder_digest
     )
-    shelf.get(version.digest)
+    return shelf.get(version.digest).reference
 
 
 def _say_what_was_built(version: ReferenceVersion, selection: Selection) -> None:

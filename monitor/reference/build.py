@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from monitor.errors import ConditionalError, ReferenceTooSmallError
+from monitor.errors import ReferenceTooSmallError
 from monitor.records import Modality
 from monitor.reference.artefact import (
     CALIBRATION,
@@ -27,10 +27,13 @@ from monitor.reference.artefact import (
 from monitor.reference.calibrate import count_shares, draw_nulls
 from monitor.reference.conditional import (
     PAIRS_MIN,
+    Pairs,
     Progress,
     QNetwork,
+    QReport,
     TrainedQ,
     assess,
+    require_fit,
     silent,
     train_q,
 )
@@ -40,7 +43,20 @@ from monitor.stats.novelty import novelty_threshold
 from monitor.stats.null import SHARE_OF_POOL
 
 WINDOWS_PER_REFERENCE = 10
+_ROLES = {Network.ANSWER: "the q of answers", Network.PAIRING: "the q of image and text"}
+_LOSSES = {
+    Network.ANSWER: "whether answers get worse cannot be measured",
+    Network.PAIRING: "image_text_agreement cannot be measured",
+}
 SPLIT, ANSWER, PAIRING, NULLS = range(4)  # what chance is used for; part of the seed
+
+
+@dataclass(frozen=True, slots=True)
+class AssessedQ:
+    """A q of the density part and what it was found to have learned, on the calibration part."""
+
+    network: QNetwork
+    report: QReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,9 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
     """Freeze traffic as the reference. Equal input gives an equal digest on one machine.
 
     Densities, novelty thresholds and networks come from the density part alone; EMI and all nulls
-    from the calibration part alone. ``conditional`` is used instead of a trained q of answers.
+    from the calibration part alone, and so does whether a network has learned anything: one that
+    has not is left out, and its report says why. ``conditional`` is used instead of a trained q of
+    answers and judged alike.
     ``smallest_window`` is the number of events below which nothing is judged; ``usual_window``
     only serves to say that the reference is small for it.
 
@@ -90,11 +108,11 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
     density, calibration = parts_of(vectors)
     has_images = is_enough(Population.IMAGES, density, calibration, smallest_window)
     with single_threaded():
-        trained = {Network.ANSWER: _answers(density, conditional, seed, progress)}
+        assessed = {Network.ANSWER: _answers(density, calibration, conditional, seed, progress)}
         if has_images:
-            trained[Network.PAIRING] = _pairing(density, seed, progress)
+            assessed[Network.PAIRING] = _pairing(density, calibration, seed, progress)
         neighbourhood = Neighbourhood.of(density, np.flatnonzero(~in_calibration), folder=None)
-        arrays = vectors | _network_arrays(trained)
+        arrays = vectors | _network_arrays(assessed)
         arrays |= _novelty_arrays(density, neighbourhood, has_images=has_images)
         frozen = FrozenReference.of(arrays)
         nulls = draw_nulls(
@@ -121,10 +139,10 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
             "null_sizes": {signal.value: null.sizes.tolist() for signal, null in nulls.items()},
             "networks": {
                 network.value: asdict(q.report) | {"has_learned": q.report.has_learned}
-                for network, q in trained.items()
+                for network, q in assessed.items()
             },
             "is_conditional_imported": conditional is not None,
-            "notes": _notes(len(embedded), usual_window or smallest_window, trained),
+            "notes": _notes(len(embedded), usual_window or smallest_window, assessed),
         },
         arrays=arrays,
         parts=tuple(CALIBRATION if held else DENSITY for held in in_calibration),
@@ -150,46 +168,66 @@ def _split(n: int, calibration_share: float, smallest_window: int, seed: int) ->
 
 
 def _answers(
-    density: Embedded, conditional: QNetwork | None, seed: int, progress: Progress
-) -> TrainedQ:
+    density: Embedded,
+    calibration: Embedded,
+    conditional: QNetwork | None,
+    seed: int,
+    progress: Progress,
+) -> AssessedQ:
     """q(y | x) on responses and targets pooled."""
-    x, exchange = density.fused(), np.arange(len(density))
-    has = density.has_target
-    queries = np.concatenate((x, x[has]))
-    answers = np.concatenate((density.z_y, density.z_target))
-    if conditional is None:
-        return train_q(
-            queries,
-            answers,
+    known, unseen = _answered(density), _answered(calibration)
+    if conditional is not None:
+        require_fit(conditional, known.x.shape[1])
+    trained = (
+        train_q(
+            known.x,
+            known.y,
             seed=_seed(seed, ANSWER),
-            groups=np.concatenate((exchange, exchange[has])),
+            groups=known.groups,
             stage="q of answers",
             progress=progress,
         )
-    if conditional.dims != (x.shape[1], x.shape[1]):
-        raise ConditionalError(
-            f"the q network maps {conditional.dims[0]} to {conditional.dims[1]} dimensions, "
-            f"the embeddings have {x.shape[1]}"
-        )
-    unseen = np.ones(len(queries), dtype=np.bool_)
-    return TrainedQ(conditional, assess(conditional, queries, answers, held=unseen))
+        if conditional is None
+        else TrainedQ(conditional, epochs=0)
+    )
+    return _assessed(trained, known, unseen)
 
 
-def _pairing(density: Embedded, seed: int, progress: Progress) -> TrainedQ:
+def _pairing(density: Embedded, calibration: Embedded, seed: int, progress: Progress) -> AssessedQ:
     """q(x_t | x_v) on the exchanges that have an image."""
-    return train_q(
-        density.z_v,
-        density.z_t_of_images,
+    known, unseen = (
+        Pairs(part.z_v, part.z_t_of_images, np.arange(len(part.z_v)))
+        for part in (density, calibration)
+    )
+    trained = train_q(
+        known.x,
+        known.y,
         seed=_seed(seed, PAIRING),
         stage="q of image and text",
         progress=progress,
     )
+    return _assessed(trained, known, unseen)
 
 
-def _network_arrays(trained: Mapping[Network, TrainedQ]) -> dict[str, npt.NDArray[Any]]:
+def _answered(part: Embedded) -> Pairs:
+    x, exchange, has = part.fused(), np.arange(len(part)), part.has_target
+    return Pairs(
+        x=np.concatenate((x, x[has])),
+        y=np.concatenate((part.z_y, part.z_target)),
+        groups=np.concatenate((exchange, exchange[has])),
+    )
+
+
+def _assessed(q: TrainedQ, known: Pairs, unseen: Pairs) -> AssessedQ:
+    report = assess(q.network, made_from=known, unseen=unseen, epochs=q.epochs)
+    return AssessedQ(q.network, report)
+
+
+def _network_arrays(assessed: Mapping[Network, AssessedQ]) -> dict[str, npt.NDArray[Any]]:
     return {
         f"q_{network}/{key}": weights
-        for network, q in trained.items()
+        for network, q in assessed.items()
+        if q.report.has_learned
         for key, weights in q.network.to_arrays().items()
     }
 
@@ -216,10 +254,10 @@ def _counts(part: Embedded) -> dict[str, int]:
     }
 
 
-def _notes(n: int, usual_window: int, trained: Mapping[Network, TrainedQ]) -> list[str]:
+def _notes(n: int, usual_window: int, assessed: Mapping[Network, AssessedQ]) -> list[str]:
     notes = [
-        f"the q of {network} has not learned to tell matching pairs from others"
-        for network, q in trained.items()
+        f"{_ROLES[network]} has not learned to tell matching pairs from others: {_LOSSES[network]}"
+        for network, q in assessed.items()
         if not q.report.has_learned
     ]
     if n < WINDOWS_PER_REFERENCE * usual_window:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from monitor.errors import ConditionalError, ReferenceTooSmallError
-from monitor.stats.club import mutual_information
+from monitor.stats.club import MiEstimate, Prediction, estimate_from_influence
 
 Vectors = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
 PAIRS_MIN = 50
@@ -27,6 +28,8 @@ WEIGHT_DECAY = 0.1
 EPOCHS_MAX = 200
 PATIENCE = 10
 GAIN_MIN = 1e-3  # nats of held-out likelihood that count as better
+SURE = 2  # standard errors of an information that unrelated pairs hardly reach by chance
+ROUNDING = 1e-6  # nats; a q that ignores x finds no more
 LOGVAR_START = -3.0
 LOGVAR_END = -math.tanh(LOGVAR_START)  # as far as a log variance gets; 1 is never reached
 
@@ -96,32 +99,44 @@ class QNetwork(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class QReport:
-    """What a q has learned, on pairs that it was not trained on."""
+class Pairs:
+    """Rows of x and y that belong together; those of one exchange are of one group."""
 
-    pairs: int  # trained on
+    x: Vectors
+    y: Vectors
+    groups: Ints
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True, slots=True)
+class QReport:
+    """What a q has learned, on pairs that neither its training nor its stopping has seen."""
+
+    pairs: int  # of the part that a q is trained on; an imported one was not
     held_out: int
-    epochs: int
+    epochs: int  # 0 if it was imported, or if no epoch was better than none
     log_likelihood: float  # nats per pair, without the constant
     trivial_log_likelihood: float  # the same of the best q that ignores x
     mi_matched: float  # nats
-    mi_matched_stderr: float
+    mi_matched_stderr: float  # over exchanges: response and target of one are no two witnesses
     mi_shuffled: float  # nats, each answer given to another query
 
     @property
     def has_learned(self) -> bool:
         """Whether q tells pairs that belong together from pairs that do not."""
         return self.log_likelihood > self.trivial_log_likelihood and self.mi_matched > max(
-            self.mi_shuffled, 2 * self.mi_matched_stderr
+            self.mi_shuffled, SURE * self.mi_matched_stderr, ROUNDING
         )
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedQ:
-    """A network and what it was found to have learned."""
+    """A network, and in which epoch its training was best."""
 
     network: QNetwork
-    report: QReport
+    epochs: int
 
 
 def train_q(
@@ -129,7 +144,7 @@ def train_q(
     y: Vectors,
     *,
     seed: int,
-    groups: npt.NDArray[np.int64] | None = None,
+    groups: Ints | None = None,
     stage: str = "q",
     progress: Progress = silent,
 ) -> TrainedQ:
@@ -137,7 +152,8 @@ def train_q(
 
     The same pairs, seed and machine give the same weights, given one BLAS thread. Pairs of one
     group (an exchange with its response and its target) are held out together; without
-    ``groups`` each pair stands alone.
+    ``groups`` each pair stands alone. What is held out decides when to stop, so it cannot say how
+    good the q is: see ``assess``.
 
     Raises:
         ReferenceTooSmallError: below ``PAIRS_MIN`` pairs, or if all belong to one group.
@@ -150,32 +166,54 @@ def train_q(
     held = _held_out(np.arange(len(x)) if groups is None else groups, rng, stage)
     training = _Training.of(x, y, held, seed)
     epochs = training.run(rng, stage, progress)
-    network = training.folded()
-    return TrainedQ(network, assess(network, x, y, held=held, epochs=epochs))
+    return TrainedQ(training.folded(), epochs)
 
 
-def assess(
-    network: QNetwork, x: Vectors, y: Vectors, *, held: npt.NDArray[np.bool_], epochs: int = 0
-) -> QReport:
-    """Judge a q on the pairs marked ``held``, on which it must not have been trained."""
-    mu, logvar = network.at(x[held])
-    answers = torch.from_numpy(y[held])
-    rest = torch.from_numpy(y if held.all() else y[~held])
+def assess(network: QNetwork, *, made_from: Pairs, unseen: Pairs, epochs: int = 0) -> QReport:
+    """Judge a q on pairs that it has not seen, beside the best q that ignores x.
+
+    ``made_from`` are the pairs that it was trained on, or those that a trivial q would be; an
+    imported q has seen neither.
+    """
+    mu, logvar = network.at(unseen.x)
+    answers, known = torch.from_numpy(unseen.y), torch.from_numpy(made_from.y)
     # The trivial q is kept to the same range of variances, else it would win by that alone.
-    spread = rest.var(0, correction=0).log().clamp(-LOGVAR_END, LOGVAR_END).expand_as(answers)
-    matched = mutual_information(answers, mu, logvar)
+    spread = known.var(0, correction=0).log().clamp(-LOGVAR_END, LOGVAR_END).expand_as(answers)
+    matched = _information(answers, mu, logvar, unseen.groups)
     # By a third: a half could turn an exchange's response into its target.
-    shuffled = mutual_information(answers.roll(len(answers) // 3, 0), mu, logvar)
+    shuffled = _information(answers.roll(len(answers) // 3, 0), mu, logvar, unseen.groups)
     return QReport(
-        pairs=int((~held).sum()),
-        held_out=len(answers),
+        pairs=len(made_from),
+        held_out=len(unseen),
         epochs=epochs,
         log_likelihood=-_loss(mu, logvar, answers).item(),
-        trivial_log_likelihood=-_loss(rest.mean(0).expand_as(answers), spread, answers).item(),
+        trivial_log_likelihood=-_loss(known.mean(0).expand_as(answers), spread, answers).item(),
         mi_matched=matched.value,
         mi_matched_stderr=matched.stderr,
         mi_shuffled=shuffled.value,
     )
+
+
+def _information(y: Tensor, mu: Tensor, logvar: Tensor, groups: Ints) -> MiEstimate:
+    """Mutual information whose standard error takes a group as one event."""
+    influence = Prediction.of(mu, logvar).influence(y)
+    _, group = np.unique(groups, return_inverse=True)
+    sums = torch.from_numpy(np.bincount(group, weights=influence.numpy()))
+    return estimate_from_influence(sums * (len(sums) / len(influence)))
+
+
+def require_fit(network: QNetwork, dim: int) -> None:
+    """Refuse a q for embeddings of other dimensions.
+
+    Raises:
+        ConditionalError: with both.
+    """
+    if network.dims != (dim, dim):
+        raise ConditionalError(
+            f"the q network maps {network.dims[0]} to {network.dims[1]} dimensions, the "
+            f"embeddings have {dim}; give one that was trained on these encoders' embeddings, or "
+            "none: then one is trained"
+        )
 
 
 def load_club_checkpoint(path: Path) -> QNetwork:
@@ -294,9 +332,7 @@ def _spread(rows: Tensor) -> tuple[Tensor, float]:
     return centre, max((rows - centre).square().mean().sqrt().item(), 1e-6)
 
 
-def _held_out(
-    groups: npt.NDArray[np.int64], rng: np.random.Generator, stage: str
-) -> npt.NDArray[np.bool_]:
+def _held_out(groups: Ints, rng: np.random.Generator, stage: str) -> npt.NDArray[np.bool_]:
     members = np.unique(groups)
     if len(members) < GROUPS_MIN:
         raise ReferenceTooSmallError(

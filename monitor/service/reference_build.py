@@ -13,6 +13,7 @@ from monitor.encoders.encoder import EncoderPair
 from monitor.errors import SourceError
 from monitor.records import Exchange, LateTarget, ReferenceSample, Rejection
 from monitor.reference.build import BuiltReference, build
+from monitor.reference.conditional import QNetwork
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
 from monitor.service.ingest_job import BATCH_LINES, READ_BYTES, Feed
 from monitor.service.intake import MAX_AHEAD
@@ -215,6 +216,7 @@ def build_from_rows(
     encoders: EncoderPair,
     rules: BuildRules,
     report: Report,
+    conditional: QNetwork | None = None,
 ) -> BuiltReference:
     """Split, train, calibrate and freeze; in as many threads as there are cores."""
     return build(
@@ -226,22 +228,29 @@ def build_from_rows(
         smallest_window=rules.smallest_window,
         usual_window=rules.usual_window,
         null_draws=rules.null_draws,
+        conditional=conditional,
         workers=os.cpu_count() or 1,
         progress=report,
     )
 
 
-def samples_of(rows: Sequence[ReferenceRow], built: BuiltReference) -> list[ReferenceSample]:
-    """What people are shown of each exchange of a reference."""
+def samples_of(
+    rows: Sequence[ReferenceRow], built: BuiltReference, *, with_content: bool
+) -> list[ReferenceSample]:
+    """Which exchanges a reference was made from, and what people are shown of them."""
+    known = [
+        ReferenceSample(position, row.exchange.id, part)
+        for position, (row, part) in enumerate(zip(rows, built.parts, strict=True))
+    ]
+    if not with_content:
+        return known
     return [
-        ReferenceSample(
-            position=position,
-            exchange_id=row.exchange.id,
-            part=part,
+        replace(
+            sample,
             text=row.exchange.text,
             response=row.exchange.response,
             target=row.exchange.target,
             thumbnail=row.thumbnail,
         )
-        for position, (row, part) in enumerate(zip(rows, built.parts, strict=True))
+        for sample, row in zip(known, rows, strict=True)
     ]

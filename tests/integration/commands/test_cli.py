@@ -11,12 +11,21 @@ from pathlib import Path
 
 import pytest
 import structlog
+import torch
 
 from monitor import cli
+from monitor.encoders.builtin import builtin_encoders
+from monitor.reference.conditional import load_club_checkpoint, require_fit
 from monitor.store import engine
 from monitor.store.engine import open_database
 from monitor.store.migrations import upgrade
-from tests.integration.service.parts import exchange, hash_encoders, store_reference, traffic
+from tests.integration.service.parts import (
+    DIM,
+    exchange,
+    hash_encoders,
+    store_reference,
+    traffic,
+)
 
 COMMANDS = [
     [],
@@ -292,10 +301,14 @@ def test_a_reference_is_built_shown_used_replaced_and_deleted(
     config = ("--config", str(settings_file))
     write(tmp_path / "good.jsonl", b"".join(traffic(160, 60, seed=1)))
     write(tmp_path / "window.jsonl", b"".join(traffic(60, 12, start=100, seed=2)))
-    built = run(*config, "reference", "build", "good.jsonl", "--name", "spring")
+    # Hashes of texts have nothing to do with each other, so there is nothing to learn from them.
+    built = run(*config, "reference", "build", "good.jsonl", "--name", "spring", "--no-activate")
     assert built.code == 0
     identity = built.out.strip()
     assert identity.startswith("spring@")
+    activated = run(*config, "reference", "activate", "spring", "--without-quality")
+    assert activated.code == 0
+    assert "only changes of the traffic are watched" in activated.err
     again = run(*config, "reference", "build", "good.jsonl", "--name", "summer")
     assert again.out.strip() == identity  # the very same data is the very same reference
     listed = json.loads(run(*config, "reference", "list", "--json").out)
@@ -307,6 +320,72 @@ def test_a_reference_is_built_shown_used_replaced_and_deleted(
     assert run(*config, "replay", "window.jsonl", "--json").out.splitlines() == rows
     refused = run(*config, "reference", "delete", "spring")
     assert (refused.code, "is active for every stream" in refused.err) == (2, True)
+
+
+def test_a_reference_whose_q_has_learned_nothing_is_stored_and_not_activated(
+    run: Run, tmp_path: Path, settings_file: Path
+) -> None:
+    config = ("--config", str(settings_file))
+    write(tmp_path / "good.jsonl", b"".join(traffic(160, 60, seed=1)))
+    built = run(*config, "reference", "build", "good.jsonl", "--name", "spring")
+    assert (built.code, built.out.startswith("spring@")) == (2, True)
+    activated = run(*config, "reference", "activate", "spring")
+    assert activated.code == 2
+    for refused in (built, activated):
+        (line,) = (line for line in words(refused) if "has learned nothing" in line)
+        assert "nats against" in line
+        assert line.endswith("--without-quality` to watch for changes of the traffic alone")
+    shown = json.loads(run(*config, "reference", "show", "spring", "--json").out)
+    assert (shown["active_for"], shown["networks"]["answer"]["has_learned"]) == ([], False)
+    assert any("the q of answers has not learned" in note for note in shown["notes"])
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("missing.pt", "cannot read missing.pt: No such file or directory"),
+        ("good.jsonl", "good.jsonl is no checkpoint of plain tensors"),
+        ("code.pt", "code.pt is no checkpoint of plain tensors"),
+        ("other.pt", "maps 8 to 8 dimensions, the embeddings have 16"),
+    ],
+)
+def test_a_q_that_cannot_be_imported_is_refused_in_one_line_before_any_work(
+    run: Run, tmp_path: Path, settings_file: Path, file: str, said: str
+) -> None:
+    write(tmp_path / "good.jsonl", b"".join(traffic(160, 60, seed=1)))
+    torch.save({"p_mu": Path("x")}, tmp_path / "code.pt")
+    torch.save(checkpoint(8), tmp_path / "other.pt")
+    config = ("--config", str(settings_file))
+    done = run(*config, "reference", "build", "good.jsonl", "--conditional", file)
+    (line,) = words(done)  # nothing was read before
+    assert (done.code, said in line) == (2, True)
+
+
+def test_an_imported_q_is_judged_like_a_trained_one(
+    run: Run, tmp_path: Path, settings_file: Path
+) -> None:
+    write(tmp_path / "good.jsonl", b"".join(traffic(160, 60, seed=1)))
+    torch.save(checkpoint(DIM), tmp_path / "q.pt")
+    config = ("--config", str(settings_file))
+    done = run(*config, "reference", "build", "good.jsonl", "--conditional", "q.pt")
+    assert (done.code, "has learned nothing" in done.err) == (2, True)
+    shown = json.loads(run(*config, "reference", "show", "reference", "--json").out)
+    assert (shown["is_conditional_imported"], shown["networks"]["answer"]["epochs"]) == (True, 0)
+
+
+def test_the_published_weights_fit_the_built_in_encoders(shared_data: Path) -> None:
+    network = load_club_checkpoint(shared_data / "mllmshift_emi" / "CLUB_global.pt")
+    require_fit(network, builtin_encoders().textual.dim)
+
+
+def checkpoint(dim: int) -> dict[str, torch.Tensor]:
+    """Weights in the published layout that predict nothing."""
+    layers = {"0.weight": (4, dim), "0.bias": (4,), "2.weight": (dim, 4), "2.bias": (dim,)}
+    return {
+        f"{net}.{key}": torch.zeros(shape)
+        for net in ("p_mu", "p_logvar")
+        for key, shape in layers.items()
+    }
 
 
 def test_a_replay_without_a_reference_says_what_to_do(

@@ -8,10 +8,10 @@ import pytest
 
 from monitor.errors import ConditionalError, ReferenceTooSmallError
 from monitor.records import Signal
-from monitor.reference.artefact import Embedded
+from monitor.reference.artefact import Embedded, Network
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.conditional import train_q
-from tests.populations import loaded, traffic
+from tests.populations import judged, loaded, traffic, wrongly_paired
 
 
 def built(events: Embedded, **settings: Any) -> BuiltReference:
@@ -71,7 +71,7 @@ def test_no_event_of_the_calibration_part_touches_a_network_or_the_novelty_thres
 ) -> None:
     first, second = with_other_calibration
     learned = [key for key in first.arrays if key.startswith(("q_", "novelty/"))]
-    assert len(learned) == 2 * 8 + 2
+    assert len(learned) == 2 * 8 + 2  # the weights of two networks, two thresholds
     for key in learned:
         np.testing.assert_array_equal(first.arrays[key], second.arrays[key])
 
@@ -163,9 +163,50 @@ def test_a_large_enough_reference_has_nothing_to_add(reference: BuiltReference) 
     assert reference.facts["notes"] == []
 
 
-def test_a_q_that_learned_nothing_is_noted() -> None:
-    events = traffic(200, seed=3, skill=0.0, target_share=0.0)
-    assert any("has not learned" in note for note in built(events).facts["notes"])
+@pytest.fixture(scope="module")
+def without_answers() -> BuiltReference:
+    """Its responses have nothing to do with the queries, and nothing else can be learned from."""
+    return built(traffic(200, seed=3, skill=0.0, target_share=0.0))
+
+
+def test_a_q_of_answers_that_learned_nothing_is_noted_and_left_out(
+    without_answers: BuiltReference,
+) -> None:
+    (note,) = without_answers.facts["notes"]
+    assert note.startswith("the q of answers has not learned")
+    assert not without_answers.facts["networks"]["answer"]["has_learned"]
+    assert loaded(without_answers).frozen.networks.keys() == {Network.PAIRING}
+
+
+def test_without_a_q_of_answers_informations_say_so_and_discrepancies_are_judged(
+    without_answers: BuiltReference,
+) -> None:
+    window = traffic(60, seed=4)
+    found = judged(loaded(without_answers), window, 0.01)
+    reasons = {s: j.reason for s, j in found.items() if j.reason is not None}
+    lacking = "q_of_answers_has_learned_nothing"
+    assert reasons[Signal.MI_QUERY_RESPONSE] == lacking
+    assert found[Signal.TEXTUAL_DISCREPANCY].threshold is not None
+    assert Signal.IMAGE_TEXT_AGREEMENT not in reasons
+
+
+def test_with_targets_and_no_q_of_answers_only_what_asks_it_is_missing() -> None:
+    network = train_q(*(traffic(60, seed=5, skill=0.0).fused() for _ in range(2)), seed=5).network
+    reference = loaded(built(traffic(200, seed=1), conditional=network))
+    found = judged(reference, traffic(60, seed=6), 0.01)
+    reasons = {s: j.reason for s, j in found.items() if j.reason is not None}
+    asking = (Signal.MI_QUERY_RESPONSE, Signal.MI_QUERY_TARGET, Signal.EMI, Signal.EMID)
+    assert reasons == dict.fromkeys(asking, "q_of_answers_has_learned_nothing")
+
+
+def test_a_q_of_pairing_that_learned_nothing_is_noted_and_left_out() -> None:
+    apart = wrongly_paired(traffic(200, seed=1), seed=2)
+    reference = built(apart)
+    (note,) = reference.facts["notes"]
+    assert note.startswith("the q of image and text has not learned")
+    found = judged(loaded(reference), traffic(60, seed=6), 0.01)
+    reasons = {s: j.reason for s, j in found.items() if j.reason is not None}
+    assert reasons == {Signal.IMAGE_TEXT_AGREEMENT: "q_of_pairing_has_learned_nothing"}
 
 
 def test_an_imported_q_is_kept_as_it_is(events: Embedded) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,15 @@ import torch
 
 from monitor.errors import ConditionalError, ReferenceTooSmallError
 from monitor.reference.conditional import (
+    EPOCHS_MAX,
+    PATIENCE,
+    Pairs,
     QNetwork,
+    QReport,
     Vectors,
+    assess,
     load_club_checkpoint,
+    require_fit,
     train_q,
 )
 from monitor.reference.signals import single_threaded
@@ -27,6 +34,19 @@ def pairs(n: int, seed: int, *, linked: bool = True) -> tuple[Vectors, Vectors]:
     x = rng.standard_normal((n, DIM))
     y = x[:, ::-1] + 0.5 * rng.standard_normal((n, DIM)) if linked else rng.standard_normal(x.shape)
     return _unit(x), _unit(y)
+
+
+def alone(x: Vectors, y: Vectors) -> Pairs:
+    """Pairs of which each is an exchange of its own."""
+    return Pairs(x, y, np.arange(len(x)))
+
+
+def learned(n: int, seed: int, *, linked: bool = True) -> QReport:
+    """What is found on as many pairs that training has not seen."""
+    x, y = pairs(n, seed, linked=linked)
+    network = train_q(x, y, seed=0).network
+    unseen = alone(*pairs(n, seed + 1000, linked=linked))
+    return assess(network, made_from=alone(x, y), unseen=unseen)
 
 
 def _unit(z: npt.NDArray[np.float64]) -> Vectors:
@@ -57,18 +77,18 @@ def test_information_under_published_weights_agrees_with_the_published_program(
 
 
 def test_information_of_matching_pairs_is_found_and_of_shuffled_ones_is_not() -> None:
-    report = train_q(*pairs(600, 1), seed=0).report
+    report = learned(600, 1)
     assert report.mi_matched > 10 * report.mi_matched_stderr
     assert abs(report.mi_shuffled) < report.mi_matched / 4
     assert report.has_learned
 
 
 def test_a_q_of_unrelated_pairs_has_not_learned() -> None:
-    assert not train_q(*pairs(600, 2, linked=False), seed=0).report.has_learned
+    assert not learned(600, 2, linked=False).has_learned
 
 
 def test_a_hundred_pairs_are_enough_where_the_link_is_strong() -> None:
-    assert train_q(*pairs(100, 3), seed=0).report.has_learned
+    assert learned(100, 3).has_learned
 
 
 def test_what_is_learned_holds_on_pairs_never_seen() -> None:
@@ -94,10 +114,72 @@ def test_training_neither_reads_nor_moves_the_global_generator() -> None:
 
 
 def test_a_memorised_pair_cannot_pass_for_held_out() -> None:
-    x, y = pairs(60, 10, linked=False)
-    groups = np.concatenate([np.arange(60)] * 4)
-    report = train_q(np.tile(x, (4, 1)), np.tile(y, (4, 1)), seed=0, groups=groups).report
+    x, y = (np.tile(z, (4, 1)) for z in pairs(60, 10, linked=False))
+    together = train_q(x, y, seed=0, groups=np.concatenate([np.arange(60)] * 4))
+    apart = train_q(x, y, seed=0)
+    assert together.epochs < apart.epochs
+
+
+def test_training_stops_when_held_out_pairs_have_not_gained_for_a_while() -> None:
+    seen: list[int] = []
+    trained = train_q(
+        *pairs(300, 19), seed=0, progress=lambda stage, done, total: seen.append(done)
+    )
+    assert trained.epochs > 0
+    assert seen[:-1] == list(range(1, trained.epochs + PATIENCE + 1))
+    assert trained.epochs + PATIENCE < EPOCHS_MAX
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = pairs(300, 19)
+    with single_threaded():
+        best = train_q(x, y, seed=0)
+        monkeypatch.setattr("monitor.reference.conditional.EPOCHS_MAX", best.epochs)
+        no_longer = train_q(x, y, seed=0)
+    for key, weights in best.network.to_arrays().items():
+        np.testing.assert_array_equal(weights, no_longer.network.to_arrays()[key])
+
+
+def test_the_error_of_an_information_takes_the_answers_of_an_exchange_as_one() -> None:
+    x, y = pairs(200, 20)
+    network = train_q(x, y, seed=0).network
+    once = alone(*pairs(100, 21))
+    doubled = Pairs(*(np.concatenate((a, a)) for a in (once.x, once.y, once.groups)))
+    plain, twice = (assess(network, made_from=alone(x, y), unseen=u) for u in (once, doubled))
+    assert twice.mi_matched == pytest.approx(plain.mi_matched)
+    assert twice.mi_matched_stderr == pytest.approx(plain.mi_matched_stderr)
+
+
+def test_a_q_that_ignores_the_query_has_learned_nothing() -> None:
+    x, y = pairs(200, 22)
+    arrays = train_q(x, y, seed=0).network.to_arrays()
+    arrays["p_mu.2.weight"][:] = 0
+    arrays["p_logvar.2.weight"][:] = 0
+    report = assess(QNetwork.from_arrays(arrays), made_from=alone(x, y), unseen=alone(x, y))
     assert not report.has_learned
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"log_likelihood": -10.0},
+        {"mi_shuffled": 0.5},
+        {"mi_matched_stderr": 0.26},
+        {"mi_matched": -0.1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_one_of_the_conditions_must_hold_to_have_learned(change: dict[str, float]) -> None:
+    report = QReport(500, 500, 9, -9.0, -9.5, mi_matched=0.5, mi_matched_stderr=0.1, mi_shuffled=0)
+    assert report.has_learned
+    assert not replace(report, **change).has_learned
+
+
+def test_a_network_of_other_dimensions_is_refused_with_both() -> None:
+    network = train_q(*pairs(60, 23), seed=0).network
+    require_fit(network, DIM)
+    with pytest.raises(ConditionalError, match="16 to 16 dimensions, the embeddings have 768"):
+        require_fit(network, 768)
 
 
 def test_too_few_pairs_are_refused_with_the_number_needed() -> None:
