@@ -224,6 +224,24 @@ def test_what_failed_to_be_stored_is_given_out_again() -> None:
     assert ids(offered(joiner, *pieces)) == []
 
 
+def test_what_ran_out_of_time_in_a_failed_attempt_is_refused_again() -> None:
+    joiner = Joiner(limit=LIMIT)
+    joiner.offer(request("a"))
+    with pytest.raises(StoreFailedError):
+        fail(joiner, [call("b", 400)])
+    assert refused(joiner.offer(call("b", 400))) == ["lost_response"]
+
+
+def test_a_target_of_a_failed_attempt_is_not_kept() -> None:
+    joiner = Joiner()
+    joiner.offer(request("a"))
+    with pytest.raises(StoreFailedError):
+        fail(joiner, [Label("a", NOON, "Because.")])
+    (record,) = joiner.offer(response("a"))
+    assert isinstance(record, Wire)
+    assert record.exchange().target is None
+
+
 @st.composite
 def traffic(draw: st.DrawFn) -> list[Piece]:
     """Up to 12 calls, each told in one or two records, some of them repeated, in any order."""
