@@ -81,7 +81,7 @@ def _encoders(encoders: EncoderPair) -> Iterator[Finding]:
         yield (
             True,
             f"  {fact.modality}: {fact.model} {fact.pooling}, {fact.dim} dimensions, on "
-            f"{fact.device}, {fact.weight_bytes / 1e6:.0f} MB of weights",
+            f"{fact.device}, {fact.weight_bytes / 1e6:.1f} MB of weights",
         )
 
 

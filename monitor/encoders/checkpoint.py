@@ -108,18 +108,19 @@ class Checkpoint:
                 dtype=torch.float32,
                 local_files_only=True,
                 use_safetensors=files[0].suffix == ".safetensors",
+                ignore_mismatched_sizes=True,  # they are in the report, and refused below
                 output_loading_info=True,
             )
-        missing = {
+        unfit = {name for name, *_ in report["mismatched_keys"]} | {
             name
             for name in report["missing_keys"]
             if needs_pooler or "pooler." not in name  # often left out by those who do not need it
         }
-        if missing:
+        if unfit:
             raise EncoderError(
-                f"encoder {self.model}: its weights are not those of a {type(model).__name__}: "
-                f"{len(missing)} tensors are missing, {min(missing)} for one; config.json and "
-                "weights belong to different models, or the file is damaged"
+                f"encoder {self.model}: its weights are not those of the {type(model).__name__} "
+                f"that config.json describes: {len(unfit)} tensors are missing or of another "
+                f"shape, {min(unfit)} for one; get the files of one model"
             )
         found: nn.Module = model
         return found
@@ -142,6 +143,38 @@ class Checkpoint:
             )
         return found
 
+    def identify(self, facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
+        """Hash of how inputs are prepared and pooled, and of every weight, whatever its name.
+
+        Raises:
+            EncoderError: if a weight is not finite.
+        """
+        hashes = [self._hash_of(name, weight) for name, weight in weights.items()]
+        parts = json.dumps([facts, sorted(hashes)], sort_keys=True, default=list)
+        return hashlib.sha256(parts.encode()).hexdigest()
+
+    def _hash_of(self, name: str, weight: Tensor) -> str:
+        whole = weight.detach().contiguous()
+        if not whole.isfinite().all():
+            raise EncoderError(
+                f"encoder {self.model}: its weight {name} holds numbers that are not finite; the "
+                "file is damaged: get it again"
+            )
+        hasher = hashlib.sha256(f"{whole.dtype} {tuple(whole.shape)}".encode())
+        hasher.update(whole.view(-1).view(torch.uint8).numpy().data)
+        return hasher.hexdigest()
+
+    def require_file(self, *names: str) -> None:
+        """Refuse a folder that has none of these; the library would make do without.
+
+        Raises:
+            EncoderError: naming the first.
+        """
+        if not any((self.folder / name).is_file() for name in names):
+            raise EncoderError(
+                f"encoder {self.model}: {self.folder} holds no {names[0]}; get the whole checkpoint"
+            )
+
 
 def transformers() -> Any:
     """The library, quiet; its import takes seconds, which only those who need it pay."""
@@ -154,29 +187,6 @@ def transformers() -> Any:
     # What it would warn of, such as missing weights, is checked here and refused.
     library.utils.logging.set_verbosity_error()
     return library
-
-
-def digest_of(facts: Mapping[str, object], weights: Mapping[str, Tensor]) -> str:
-    """Hash of how inputs are prepared and pooled, and of every weight, whatever it is called.
-
-    Raises:
-        EncoderError: naming a weight that is not finite.
-    """
-    hashes = [_hash_of(name, weight) for name, weight in weights.items()]
-    parts = json.dumps([facts, sorted(hashes)], sort_keys=True, default=list)
-    return hashlib.sha256(parts.encode()).hexdigest()
-
-
-def _hash_of(name: str, weight: Tensor) -> str:
-    whole = weight.detach().contiguous()
-    if not whole.isfinite().all():
-        raise EncoderError(
-            f"encoder weights: {name} holds numbers that are not finite; the file is damaged: get "
-            "it again"
-        )
-    hasher = hashlib.sha256(f"{whole.dtype} {tuple(whole.shape)}".encode())
-    hasher.update(whole.view(-1).view(torch.uint8).numpy().data)
-    return hasher.hexdigest()
 
 
 def computed_with(config: Any) -> dict[str, object]:

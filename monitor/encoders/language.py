@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from monitor.encoders.checkpoint import Checkpoint, computed_with, digest_of, transformers
+from monitor.encoders.checkpoint import Checkpoint, computed_with, transformers
 from monitor.encoders.device import ModelRunner, Precision
 from monitor.encoders.encoder import EncoderFacts
 from monitor.encoders.pooling import POOLS, Pooled, TextualPooling
@@ -38,7 +38,7 @@ class LanguageEncoder:
             return Pooled(_load(checkpoint, effective, config), POOLS[effective])
 
         model = load()
-        self._tokens = Tokens(checkpoint, min(length, _positions(model)))
+        self._tokens = Tokens(checkpoint, min(length, _positions(model)), int(config.vocab_size))
         facts = {
             "version": VERSION,
             "pooling": effective.value,
@@ -47,7 +47,7 @@ class LanguageEncoder:
             "config": computed_with(config),
         }
         with checkpoint.explained("weights"):
-            self.digest = digest_of(facts, model.state_dict())
+            self.digest = checkpoint.identify(facts, model.state_dict())
         self._runner = ModelRunner(model, load, device, precision)
         with checkpoint.explained("model"):
             self.dim = self._embed(self._tokens.of(["probe"])).shape[1]

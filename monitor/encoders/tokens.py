@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from threading import Lock
 
 from monitor.encoders.checkpoint import Checkpoint, transformers
+from monitor.errors import EncoderError
 
 CHARACTERS_MAX = 65_536  # no model reads as far; a tokenizer would take seconds a megabyte
 LENGTH_MAX = 512
+_FILES = (
+    "tokenizer.json", "sentencepiece.bpe.model", "spiece.model", "tokenizer.model", "vocab.txt",
+    "vocab.json",
+)  # fmt: skip
 # Integers come out, so that equal tokenizers agree whatever library version wraps them.
 _PROBES = (
     "What is unusual about this image?", "Où est l'été?", "猫はどこですか", "Что это?", "  a\tb\n",
@@ -19,7 +24,8 @@ _PROBES = (
 class Tokens:
     """A tokenizer with its special tokens and at most ``length`` ids; for several threads."""
 
-    def __init__(self, checkpoint: Checkpoint, length: int) -> None:
+    def __init__(self, checkpoint: Checkpoint, length: int, vocabulary: int) -> None:
+        checkpoint.require_file(*_FILES)
         with checkpoint.explained("tokenizer"):
             self._tokenizer = transformers().AutoTokenizer.from_pretrained(
                 checkpoint.folder, local_files_only=True
@@ -28,8 +34,14 @@ class Tokens:
             self.padding_id = int(self._tokenizer.pad_token_id or 0)
             # Setting the length is a change of the tokenizer, and none may happen while it is used.
             self._lock = Lock()
+            known = self._tokenizer.get_vocab()
+            if max(known.values()) >= vocabulary:
+                raise EncoderError(
+                    f"encoder {checkpoint.model}: its tokenizer knows {len(known)} tokens and its "
+                    f"weights {vocabulary}; get the files of one model"
+                )
             self.facts = {
-                "vocabulary": _digest(sorted(self._tokenizer.get_vocab().items())),
+                "vocabulary": _digest(sorted(known.items())),
                 "probes": _digest(self.of(_PROBES)),
                 "length": self.length,
                 "characters_max": CHARACTERS_MAX,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from monitor.encoders.ahead import ahead
-from monitor.encoders.checkpoint import Checkpoint, computed_with, digest_of, transformers
+from monitor.encoders.checkpoint import Checkpoint, computed_with, transformers
 from monitor.encoders.containers import ImageFormat
 from monitor.encoders.device import ModelRunner, Precision
 from monitor.encoders.encoder import EncoderFacts
@@ -36,9 +36,10 @@ class VisionEncoder:
         device: torch.device,
         precision: Precision,
     ) -> None:
-        self._prepare_with = _processor(checkpoint)
         config = checkpoint.config()
         config = getattr(config, "vision_config", config)
+        _require_clip(checkpoint, pooling, config)
+        self._prepare_with = _processor(checkpoint)
 
         def load() -> Pooled:
             return Pooled(_load(checkpoint, pooling, config), POOLS[pooling])
@@ -53,7 +54,7 @@ class VisionEncoder:
             "config": computed_with(config),
         }
         with checkpoint.explained("weights"):
-            self.digest = digest_of(facts, model.state_dict())
+            self.digest = checkpoint.identify(facts, model.state_dict())
         self._runner = ModelRunner(model, load, device, precision)
         with checkpoint.explained("model"):
             self.dim = self._embed([self._prepare(_probe())]).shape[1]
@@ -105,6 +106,7 @@ def _bounded(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _processor(checkpoint: Checkpoint) -> Any:
+    checkpoint.require_file("preprocessor_config.json", "processor_config.json")
     with checkpoint.explained("preprocessor_config.json"):
         # torchvision's, taken where it is installed, resamples differently.
         return transformers().AutoImageProcessor.from_pretrained(
@@ -121,17 +123,19 @@ def _settings_of(processor: Any) -> dict[str, object]:
     }
 
 
+def _require_clip(checkpoint: Checkpoint, pooling: VisualPooling, config: Any) -> None:
+    if pooling in CLIP_ONLY and config.model_type != "clip_vision_model":
+        raise EncoderError(
+            f"encoder {checkpoint.model}: the pooling {pooling} needs a CLIP image model, and this "
+            f"one is {config.model_type!r}; take another model, or with preset custom the pooling "
+            "cls, mean or pooler"
+        )
+
+
 def _load(checkpoint: Checkpoint, pooling: VisualPooling, config: Any) -> nn.Module:
     library = transformers()
-    architecture = library.AutoModel
-    if pooling in CLIP_ONLY:
-        if config.model_type != "clip_vision_model":
-            raise EncoderError(
-                f"encoder {checkpoint.model}: the pooling {pooling} needs a CLIP image model, and "
-                f"this one is {config.model_type!r}; choose cls, mean or pooler"
-            )
-        if pooling is VisualPooling.CLIP_PROJECTION:
-            architecture = library.CLIPVisionModelWithProjection
+    is_projected = pooling is VisualPooling.CLIP_PROJECTION
+    architecture = library.CLIPVisionModelWithProjection if is_projected else library.AutoModel
     needs_pooler = pooling is VisualPooling.POOLER
     return checkpoint.model_of(architecture, config, needs_pooler=needs_pooler)
 

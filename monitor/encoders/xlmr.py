@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from monitor.encoders.checkpoint import Checkpoint, computed_with, digest_of
+from monitor.encoders.checkpoint import Checkpoint, computed_with
 from monitor.encoders.encoder import EncoderFacts
 from monitor.encoders.tokens import Tokens
 from monitor.errors import EncoderError
@@ -42,7 +42,8 @@ class EmbeddingLayerEncoder:
         self._padding = int(config.pad_token_id)
         self._epsilon = float(config.layer_norm_eps)
         self.dim = int(config.hidden_size)
-        self._tokens = Tokens(checkpoint, len(self._weights[POSITIONS]) - self._padding - 1)
+        length = len(self._weights[POSITIONS]) - self._padding - 1
+        self._tokens = Tokens(checkpoint, length, len(self._weights[WORDS]))
         facts = {
             "version": VERSION,
             "pooling": "embedding_layer",
@@ -51,7 +52,7 @@ class EmbeddingLayerEncoder:
             "padding": self._padding,
         }
         with checkpoint.explained("weights"):
-            self.digest = digest_of(facts, self._weights)
+            self.digest = checkpoint.identify(facts, self._weights)
         self.facts = EncoderFacts(
             modality="textual",
             model=checkpoint.model,
@@ -99,10 +100,10 @@ class EmbeddingLayerEncoder:
         return functional.normalize(summed, dim=1)
 
     def _require_shapes(self, checkpoint: Checkpoint, words: int, dim: int) -> None:
-        shapes = {name: tuple(weight.shape) for name, weight in self._weights.items()}
-        expected = (shapes[WORDS] == (words, dim)) and all(s[-1] == dim for s in shapes.values())
-        if not expected:
-            raise EncoderError(
-                f"encoder {checkpoint.model}: its embeddings have the shape {shapes[WORDS]}, and "
-                f"config.json says ({words}, {dim}); they belong to different models"
-            )
+        for name, weight in self._weights.items():
+            shape = tuple(weight.shape)
+            if shape[-1] != dim or (name == WORDS and shape[0] != words):
+                raise EncoderError(
+                    f"encoder {checkpoint.model}: its {name} has the shape {shape}, and "
+                    f"config.json says {words} words of {dim} numbers; get the files of one model"
+                )
