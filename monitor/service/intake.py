@@ -128,7 +128,7 @@ class Intake:
         before the next is read, so a run may be longer than what fits into memory. With cursors
         nothing is done if another process has read on from the first offset before.
         """
-        with self._lock:
+        with self._lock, form.attempt():
             unknown_before = form.unknown_keys
             batch, found = self._sort(next(batches), batches, form)
             found.outcomes[UNKNOWN_KEYS] = form.unknown_keys - unknown_before

@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
@@ -296,6 +296,9 @@ class JoinedFormat:
         except RecordRejectedError as exc:
             records.append(rejection(exc, line))
         return records
+
+    def attempt(self) -> AbstractContextManager[None]:
+        return self._joiner.attempt()
 
 
 def _is_nested(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -52,15 +52,16 @@ def format_named(
         JoinedFormat(make(uploads), joiner) for key, make in _JOINED.items() if name in {AUTO, key}
     ]
     if name == AUTO:
-        return AutoFormat([NativeFormat(label_keys), *joined, OpenAIChatFormat()])
-    return AutoFormat(joined, name)
+        return AutoFormat([NativeFormat(label_keys), *joined, OpenAIChatFormat()], joiner)
+    return AutoFormat(joined, joiner, name)
 
 
 class AutoFormat:
     """Takes arrays apart and tells formats by top-level keys; tries first what fitted last."""
 
-    def __init__(self, formats: Sequence[Format], name: str = AUTO) -> None:
+    def __init__(self, formats: Sequence[Format], joiner: Joiner, name: str = AUTO) -> None:
         self.name = name
+        self.attempt = joiner.attempt
         self._formats = tuple(formats)
         self._last = self._formats[0]
 

@@ -1,6 +1,7 @@
 """The native exchange line, and the native line of a target that arrives later."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from typing import Annotated
 
@@ -117,6 +118,9 @@ class NativeFormat:
             parsed.labels = present | (parsed.labels or {})
         self.unknown_keys += bool(extra - self._label_keys)
         return parsed
+
+    def attempt(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _record(line: Line, latest: datetime) -> Record:

@@ -1,6 +1,7 @@
 """Logged API calls: a line with the request's and the response's body."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
 import msgspec
@@ -64,6 +65,9 @@ class OpenAIChatFormat:
             return (_record(decode(_decode_line, line), latest),)
         except RecordRejectedError as exc:
             return (rejection(exc, line),)
+
+    def attempt(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
 
 def _record(line: Line, latest: datetime) -> Wire:

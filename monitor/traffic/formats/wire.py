@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -101,6 +102,9 @@ class Format(Protocol):
 
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         """The records of one line, bad ones as rejections. Times after ``latest`` are absurd."""
+
+    def attempt(self) -> AbstractContextManager[None]:
+        """What lines parsed within have changed is taken back if it ends in an error."""
 
 
 def decode(decode_line: Callable[[bytes | Raw], Decoded], line: bytes | Raw) -> Decoded:
