@@ -18,6 +18,7 @@ from monitor.encoders.metadata import (
     png_profile,
     webp_profile,
 )
+from monitor.encoders.vp8l import TooComplexError, check_lossless
 from monitor.errors import ImageRejectedError
 
 PARTS_MAX = 16_384  # chunks or segments of one file
@@ -237,7 +238,7 @@ def _webp(data: bytes) -> Container:
     size: tuple[int, int] | None = None
     exif = profile = b""
     kept: dict[bytes, bytes | memoryview] = {}
-    for kind, start, end in _webp_chunks(data, riff_bytes + 8):
+    for kind, start, end in _webp_chunks(data, 12, riff_bytes + 8):
         if kind == b"EXIF":
             exif = exif or data[start + 8 : end].removeprefix(b"Exif\0\0")
         elif kind == b"ICCP":
@@ -253,13 +254,13 @@ def _webp(data: bytes) -> Container:
         # The flags of what was dropped: colour profile, EXIF, XMP.
         head = bytes(kept[b"VP8X"])
         kept[b"VP8X"] = head[:8] + bytes([head[8] & ~0x2C]) + head[9:]
+    _check_bitstreams({kind: bytes(chunk) for kind, chunk in kept.items()})
     length = 4 + sum(map(len, kept.values()))
     essence = b"".join([b"RIFF", struct.pack("<I", length), b"WEBP", *kept.values()])
     return Container(ImageFormat.WEBP, *size, essence, exif_orientation(exif), profile)
 
 
-def _webp_chunks(data: bytes, stop: int) -> Iterator[tuple[bytes, int, int]]:
-    at = 12
+def _webp_chunks(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, int, int]]:
     for _ in range(PARTS_MAX):
         if at >= stop:
             return
@@ -270,6 +271,23 @@ def _webp_chunks(data: bytes, stop: int) -> Iterator[tuple[bytes, int, int]]:
         yield data[at : at + 4], at, end
         at = end
     raise _refused(Refusal.TOO_COMPLEX, f"more than {PARTS_MAX} chunks")
+
+
+def _check_bitstreams(chunks: dict[bytes, bytes]) -> None:
+    """Refuse lossless bitstreams, of pixels or of transparency, that ask for too much."""
+    if b"ANMF" in chunks:
+        frame = chunks[b"ANMF"]
+        inner = reversed(list(_webp_chunks(frame, 24, len(frame) - 1)))
+        _check_bitstreams({kind: frame[a:b] for kind, a, b in inner if kind != b"ANMF"})
+    try:
+        if b"VP8L" in chunks:
+            check_lossless(chunks[b"VP8L"], 8 * 13, *_webp_size(b"VP8L", chunks[b"VP8L"], 8))
+        if {b"ALPH", b"VP8 "} <= chunks.keys() and chunks[b"ALPH"][8] & 3 == _ALPHA_LOSSLESS:
+            check_lossless(chunks[b"ALPH"], 8 * 9, *_webp_size(b"VP8 ", chunks[b"VP8 "], 8))
+    except TooComplexError as exc:
+        raise _refused(Refusal.TOO_COMPLEX, str(exc)) from exc
+    except ValueError as exc:
+        raise _refused(Refusal.BROKEN, str(exc)) from exc
 
 
 def _webp_size(kind: bytes, data: bytes, at: int) -> tuple[int, int]:
@@ -301,6 +319,7 @@ _JPEG_DECODED = {0xC0, 0xC1, 0xC2}
 _JPEG_KEPT = _JPEG_DECODED | {0xC4, 0xDB, 0xDD, 0xE0, 0xEE, _JPEG_SCAN}
 _GIF_EXTENSION, _GIF_IMAGE, _GIF_CONTROL = 0x21, 0x2C, 0xF9
 # One of each at most, so that only the first frame of an animation is left.
+_ALPHA_LOSSLESS = 1
 _WEBP_KEPT = frozenset({b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L"})
 _WALKS: tuple[tuple[re.Pattern[bytes], Callable[[bytes], Container]], ...] = (
     (re.compile(rb"\x89PNG\r\n\x1a\n"), _png),

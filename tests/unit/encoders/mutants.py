@@ -66,6 +66,32 @@ def interlaced(image: Image.Image) -> bytes:
     return raw_png(image.size, 8, 2, rows, lace=1)
 
 
+def grouped_webp(side: int, groups: int) -> bytes:
+    """A black lossless WebP whose 4 x 4 blocks take turns with so many groups of prefix codes."""
+
+    def number(value: int, bits: int) -> str:
+        return f"{value:0{bits}b}"[::-1]
+
+    one_symbol = "1000"  # a prefix code of the symbol 0 alone
+    # 256 symbols of eight bits: a code for lengths 0 and 8, then the lengths themselves.
+    lengths = "".join(number(1 if i in {2, 11} else 0, 3) for i in range(12))
+    eight_bits = "0" + number(12 - 4, 4) + lengths + "0" + "1" * 256
+    cells = "".join(
+        # The bits of a prefix code come most significant first.
+        f"{i % groups & 0xFF:08b}{i % groups >> 8:08b}"
+        for i in range((side // 4) ** 2)
+    )
+    bits = (
+        number(0x2F, 8) + number(side - 1, 14) * 2 + "0000"  # signature and size, version
+        "00" "1" "000" "0"  # no transform, no cache, groups for blocks of 4, again no cache
+        + eight_bits + "0" * 24 + eight_bits + one_symbol * 3 + cells
+        + one_symbol * 5 * groups
+    )  # fmt: skip
+    stream = int(bits[::-1], 2).to_bytes(len(bits) // 16 * 2 + 2, "little")
+    body = b"WEBPVP8L" + struct.pack("<I", len(stream)) + stream
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
 def seeds() -> dict[str, bytes]:
     """Sound files of every container and mode, small ones and some of the size of photographs."""
     large = gradient(700, 500)
@@ -82,6 +108,7 @@ def seeds() -> dict[str, bytes]:
         "gif large": encoded(large.quantize(256), "GIF", transparency=3),
         "webp large": encoded(large, "WEBP"),
         "webp lossless large": encoded(large, "WEBP", lossless=True),
+        "webp grouped": grouped_webp(64, 200),
         "webp tagged": encoded(gradient(), "WEBP", icc_profile=profiles.red_is_blue()),
     }
 
@@ -276,6 +303,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
             encoded(flicker[0], "GIF", save_all=True, append_images=flicker[1:]),
             DECODED,
         ),
+        "webp of endless codes": (grouped_webp(1024, 65_536), Refusal.TOO_COMPLEX),
         "webp of a giant size": (
             b"RIFF" + struct.pack("<I", 22) + b"WEBP" + canvas,
             Refusal.TOO_MANY_PIXELS,
