@@ -81,9 +81,24 @@ class View:
         return part
 
     @cached_property
+    def images(self) -> Spectrum:
+        """Spectrum of the images."""
+        return spectrum(self.events.z_v)
+
+    @cached_property
+    def texts(self) -> Spectrum:
+        """Spectrum of the query texts."""
+        return spectrum(self.events.z_t)
+
+    @cached_property
     def responses(self) -> Spectrum:
         """Spectrum of the responses."""
         return spectrum(self.events.z_y)
+
+    @cached_property
+    def targets(self) -> Spectrum:
+        """Spectrum of the targets."""
+        return spectrum(self.events.z_target)
 
     @cached_property
     def response_influence(self) -> Tensor:
@@ -132,17 +147,15 @@ class Component:
 
 COMPONENTS: Mapping[Signal, Component] = {
     Signal.VISUAL_DISCREPANCY: Component(
-        Population.IMAGES, lambda v: v.discrepancy(Modality.VISUAL, spectrum(v.events.z_v))
+        Population.IMAGES, lambda v: v.discrepancy(Modality.VISUAL, v.images)
     ),
     Signal.TEXTUAL_DISCREPANCY: Component(
-        Population.ALL, lambda v: v.discrepancy(Modality.TEXTUAL, spectrum(v.events.z_t))
+        Population.ALL, lambda v: v.discrepancy(Modality.TEXTUAL, v.texts)
     ),
     Signal.RESPONSE_DISCREPANCY: Component(
         Population.ALL, lambda v: v.discrepancy(Modality.RESPONSE, v.responses)
     ),
-    Signal.OUTPUT_GAP: Component(
-        Population.TARGETS, lambda v: rjsd_from(v.responses, spectrum(v.events.z_target))
-    ),
+    Signal.OUTPUT_GAP: Component(Population.TARGETS, lambda v: rjsd_from(v.responses, v.targets)),
     Signal.MI_QUERY_RESPONSE: Component(
         Population.ALL, lambda v: estimate_from_influence(v.response_influence), Network.ANSWER
     ),
@@ -165,14 +178,15 @@ def evaluate(
     *,
     entropy_factor: float,
     known: Mapping[Signal, Estimate] | None = None,
+    views: Mapping[Population, View] | None = None,
 ) -> dict[Signal, Estimate]:
     """Every signal of a window. The caller sets one BLAS thread: see ``single_threaded``.
 
     ``entropy_factor`` is H of ``emid_bound``, nats. Components that are ``known`` are not
-    computed again.
+    computed again; ``views`` are the window's, where somebody has made them already. Standard
+    errors are those that come for free; ``evaluate_with_errors`` has them all.
     """
-    known = known or {}
-    views = views_of(frozen, window)
+    known, views = known or {}, views or views_of(frozen, window)
     found = {
         signal: known.get(signal) or _of_component(component, views[component.population])
         for signal, component in COMPONENTS.items()

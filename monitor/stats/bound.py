@@ -1,9 +1,12 @@
 """Upper bounds of EMID from the discrepancies, and which terms each one has."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 VISUAL, TEXTUAL = "visual", "textual"
 GAP_REFERENCE, GAP_WINDOW = "output_gap_reference", "output_gap_window"
+DEGREES = {VISUAL: 2, TEXTUAL: 2, GAP_REFERENCE: 4, GAP_WINDOW: 4}  # of the roots
+GAP_FACTOR = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +18,20 @@ class Bound:
 
     value: float
     terms: tuple[str, ...]
+    weights: tuple[float, ...]  # of each term's root in the sum
+
+    def slopes(self, divergences: Mapping[str, float]) -> dict[str, float] | None:
+        """How fast it rises with each divergence that it was made from, by term.
+
+        None where one of them is 0: the slope of a root is infinite there.
+        """
+        if not all(divergences.values()):
+            return None
+        weights = dict(zip(self.terms, self.weights, strict=True))
+        return {
+            name: weights[name] * d ** (1 / DEGREES[name] - 1) / DEGREES[name]
+            for name, d in divergences.items()
+        }
 
 
 def input_bound(*, visual: float | None, textual: float | None) -> Bound:
@@ -37,7 +54,8 @@ def input_bound(*, visual: float | None, textual: float | None) -> Bound:
     present = {name: value for name, value in given.items() if value is not None}
     if not present:
         raise ValueError("a bound needs the visual or the textual discrepancy, got neither")
-    return Bound(sum(_root(name, d, 2) for name, d in present.items()), tuple(present))
+    value = sum(_root(name, d) for name, d in present.items())
+    return Bound(value, tuple(present), (1.0,) * len(present))
 
 
 def emid_bound_unscaled(
@@ -61,7 +79,8 @@ def emid_bound_unscaled(
         Oh et al. (2025), the EMID upper bound without its constants.
     """
     inputs = input_bound(visual=visual, textual=textual)
-    return Bound(inputs.value + _gaps(gap_reference, gap_window), _with_gaps(inputs))
+    value = inputs.value + _gaps(gap_reference, gap_window)
+    return Bound(value, _with_gaps(inputs), (*inputs.weights, 1.0, 1.0))
 
 
 def emid_bound(
@@ -93,19 +112,20 @@ def emid_bound(
     if not 0 < entropy_factor < float("inf"):
         raise ValueError(f"entropy_factor must be finite and positive, got {entropy_factor}")
     inputs = input_bound(visual=visual, textual=textual)
-    value = entropy_factor * inputs.value + 4 * _gaps(gap_reference, gap_window)
-    return Bound(value, _with_gaps(inputs))
+    value = entropy_factor * inputs.value + GAP_FACTOR * _gaps(gap_reference, gap_window)
+    weights = (entropy_factor,) * len(inputs.terms) + (GAP_FACTOR, GAP_FACTOR)
+    return Bound(value, _with_gaps(inputs), weights)
 
 
 def _gaps(reference: float, window: float) -> float:
-    return _root(GAP_REFERENCE, reference, 4) + _root(GAP_WINDOW, window, 4)
+    return _root(GAP_REFERENCE, reference) + _root(GAP_WINDOW, window)
 
 
 def _with_gaps(inputs: Bound) -> tuple[str, ...]:
     return (*inputs.terms, GAP_REFERENCE, GAP_WINDOW)
 
 
-def _root(name: str, divergence: float, degree: int) -> float:
+def _root(name: str, divergence: float) -> float:
     if not 0 <= divergence < float("inf"):  # also false for NaN
         raise ValueError(f"{name} must be a finite divergence >= 0, got {divergence}")
-    return float(divergence ** (1 / degree))
+    return float(divergence ** (1 / DEGREES[name]))

@@ -54,3 +54,22 @@ def test_a_divergence_that_is_none_is_refused(bad: float) -> None:
 def test_an_entropy_factor_that_is_none_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="entropy_factor"):
         emid_bound(visual=0.1, textual=0.1, gap_reference=0.1, gap_window=0.1, entropy_factor=bad)
+
+
+def test_a_bound_rises_with_each_divergence_as_its_slopes_say() -> None:
+    at = {"visual": 0.2, "textual": 0.05, "gap_window": 0.1}
+    step = 1e-7
+
+    def value(**changed: float) -> float:
+        return emid_bound(**(at | changed), gap_reference=0.03, entropy_factor=7).value
+
+    numeric = {name: (value(**{name: d + step}) - value()) / step for name, d in at.items()}
+    bound = emid_bound(**at, gap_reference=0.03, entropy_factor=7)
+    slopes = bound.slopes({"visual": 0.2, "textual": 0.05, "output_gap_window": 0.1})
+    assert slopes is not None
+    assert list(slopes.values()) == pytest.approx(list(numeric.values()), rel=1e-5)
+
+
+def test_a_bound_has_no_slope_where_a_divergence_is_zero() -> None:
+    bound = input_bound(visual=0.0, textual=0.1)
+    assert bound.slopes({"visual": 0.0, "textual": 0.1}) is None
