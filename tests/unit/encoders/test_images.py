@@ -385,6 +385,7 @@ def test_base64_in_every_usual_dress_gives_the_file(text: str | bytes) -> None:
         "data:image/png,%89PNG",
         "a",
         "QUJD*",
+        "QUJDdata:image/png;base64,QUJD",
         "QU=JD",
         "猫",
         "[base64_data truncated: 192.4KB]",
@@ -396,6 +397,14 @@ def test_anything_else_is_not_base64_and_is_not_repeated(text: str) -> None:
         decode_base64_image(text, LIMITS)
     assert caught.value.reason == Refusal.NOT_BASE64
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("run", [" ", "data:", "data:;", "\n"])
+def test_no_run_of_anything_takes_long_to_refuse(run: str) -> None:
+    # With work that grows with the square of the length this would not end today.
+    with pytest.raises(ImageRejectedError) as caught:
+        decode_base64_image(run * (5_000_000 // len(run)), LIMITS)
+    assert caught.value.reason == Refusal.NOT_BASE64
 
 
 def test_the_size_of_base64_is_checked_before_it_is_decoded(
