@@ -106,6 +106,10 @@ class Measurer:
         digest = self._rules.encoder_digest
         return [s for s in samples if s.encoder_digest == digest and s.z_t is not None]
 
+    def judged(self, samples: Sequence[Sample], reference: LoadedReference) -> list[Sample]:
+        """The usable samples, less those that the reference was made from."""
+        return [s for s in self.usable(samples) if not reference.made_from.holds(s)]
+
     def is_counted(self, window: WindowId) -> bool:
         """Whether it adds to the evidence over windows: those that do, do not overlap."""
         return window.start == floor_time(window.start, self._rules.length)
@@ -147,10 +151,14 @@ class Measurer:
         reference: LoadedReference,
         novelty: Novelty,
     ) -> list[Measurement]:
-        """Every signal of the whole window and of each of its slices."""
+        """Every signal of the whole window and of each of its slices.
+
+        Samples that the reference was made from are left out.
+        """
         rules = self._rules
-        usable = self.usable(samples)
-        slices = slices_of(usable, rules.slice_labels, rules.max_per_label)
+        judged = self.judged(samples, reference)
+        left_out = len(self.usable(samples)) - len(judged)
+        slices = slices_of(judged, rules.slice_labels, rules.max_per_label)
         alpha = alpha_per_test(
             rules.false_alarms_per_week, rules.length, signals=len(Signal), slices=len(slices)
         )
@@ -163,8 +171,8 @@ class Measurer:
             verdict=Verdict.INSUFFICIENT,
             reference=reference.reference.identity,
         )
-        events = _events(usable, reference.reference.dim, novelty)
-        measured = self._judged(events, reference, alpha.overall, blank)
+        events = _events(judged, reference.reference.dim, novelty)
+        measured = self._judged(events, reference, alpha.overall, blank, left_out)
         for key, rows in slices.items():
             part = replace(blank, slice_key=key)
             measured += self._judged(
@@ -173,12 +181,19 @@ class Measurer:
         return measured
 
     def _judged(
-        self, events: Embedded, reference: LoadedReference, alpha: float, blank: Measurement
+        self,
+        events: Embedded,
+        reference: LoadedReference,
+        alpha: float,
+        blank: Measurement,
+        left_out: int = 0,
     ) -> list[Measurement]:
         n = len(events)
         blank = replace(blank, evidence_threshold=1 / alpha)
         if n < self._rules.min_samples:
             reason = f"{TOO_FEW}: {n} of {self._rules.min_samples}"
+            if left_out:
+                reason += f", besides {left_out} that the reference was made from"
             return [replace(blank, signal=signal, n=n, reason=reason) for signal in Signal]
         with single_threaded():
             estimates = evaluate(

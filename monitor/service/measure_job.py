@@ -24,6 +24,7 @@ NO_REFERENCE = (
     "no reference is active; build one from traffic known to be good: "
     "mllm-monitor reference build FILE"
 )
+OVERLAP = "exchanges that the reference was made from are in windows; they are left out of them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +115,17 @@ class MeasureJob:
         samples = uniform_sample(samples, panes, self._rules.per_pane)
         novelty = self._measurer.novelty(samples, reference)
         measurements = self._measurer.measure(stream, window, samples, reference, novelty)
-        usable = self._measurer.usable(samples)
+        judged = self._measurer.judged(samples, reference)
+        if len(judged) < len(self._measurer.usable(samples)):
+            self._tell_once("window_overlaps_reference", stream, OVERLAP)
         summary = WindowSummary(
             stream=stream,
             window=window,
             reference=reference.reference.identity,
             revision=due.revision,
             seen=sum(pane.seen for pane in panes),
-            n=len(usable),
-            n_targets=sum(sample.z_target is not None for sample in usable),
+            n=len(judged),
+            n_targets=sum(sample.z_target is not None for sample in judged),
             image_states=count_image_states(samples),
             measured_at=self._clock(),
         )
@@ -136,7 +139,7 @@ class MeasureJob:
             stream=stream,
             start=window.start.isoformat(),
             end=window.end.isoformat(),
-            n=len(usable),
+            n=len(judged),
             drifting=_drifting(measurements),
         )
 

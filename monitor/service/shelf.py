@@ -1,14 +1,15 @@
 """The references in use, loaded once and kept in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.errors import ReferenceMismatchError
 from monitor.records import ReferenceVersion
 from monitor.reference.artefact import Neighbourhood, Reference
 from monitor.reference.signals import single_threaded
+from monitor.service.overlap import MadeFrom
 from monitor.store.engine import Database
-from monitor.store.references import find_reference, load_arrays
+from monitor.store.references import find_reference, load_arrays, reference_positions
 
 KEPT = 8  # a reference of 5,000 exchanges takes some 60 MB
 
@@ -19,6 +20,7 @@ class LoadedReference:
 
     reference: Reference
     neighbourhood: Neighbourhood
+    made_from: MadeFrom = field(default_factory=MadeFrom)
 
 
 class ReferenceShelf:
@@ -56,9 +58,10 @@ class ReferenceShelf:
             version = find_reference(session, digest)
             self._require_encoders(version)
             arrays = load_arrays(session, digest)
+            made_from = MadeFrom(reference_positions(session, digest), arrays["z_t"], arrays["z_y"])
         with single_threaded():
             reference = Reference.load(version, arrays)
-        return LoadedReference(reference, reference.open_neighbourhood(self._folder))
+        return LoadedReference(reference, reference.open_neighbourhood(self._folder), made_from)
 
     def _require_encoders(self, version: ReferenceVersion) -> None:
         if version.encoder_digest != self._encoder_digest:

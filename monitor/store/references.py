@@ -157,6 +157,13 @@ def reference_samples(
     return sorted(found, key=lambda sample: sample.position)
 
 
+def reference_positions(session: Session, digest: str) -> dict[str, int]:
+    """Where in a version each of its exchanges is, by exchange id."""
+    row = ReferenceSampleRow
+    rows = session.execute(select(row.exchange_id, row.position).where(row.digest == digest))
+    return {exchange_id: position for exchange_id, position in rows}  # noqa: C416 - dict() of rows has no types
+
+
 def activate(session: Session, digest: str, stream: str, now: datetime) -> None:
     """Let a version judge a stream from now on, or with ``*`` every stream without its own."""
     session.execute(insert(ActivationRow).values(stream=stream, digest=digest, activated_at=now))

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event
 
 import numpy as np
+import pytest
 from PIL import Image
 from sqlalchemy.orm import Session
 
@@ -18,6 +19,7 @@ from monitor.encoders.encoder import EncoderPair
 from monitor.encoders.images import ImageLimits
 from monitor.records import Measurement, ReferenceVersion
 from monitor.reference.build import BuiltReference, build
+from monitor.reference.conditional import QReport
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
 from monitor.service.ingest_job import Feed
 from monitor.service.intake import Batch, Intake, Receipt, SamplingRules
@@ -213,7 +215,10 @@ def everything_measured(database: Database) -> list[Measurement]:
 
 @cache
 def small_reference(salt: str = "") -> BuiltReference:
-    """Built from traffic like that of ``traffic``, once for all tests."""
+    """Built from traffic like that of ``traffic``, once for all tests.
+
+    From hashes nothing can be learned. Networks are kept all the same: every signal has a value.
+    """
     encoders = hash_encoders(salt)
     embedder = Embedder(encoders, ImageLimits(), with_thumbnails=False)
     rows = []
@@ -235,13 +240,15 @@ def small_reference(salt: str = "") -> BuiltReference:
                 thumbnail=None,
             )
         )
-    return build(
-        columns(rows, DIM),
-        name="normal",
-        encoder_digest=encoders.digest,
-        smallest_window=10,
-        null_draws=50,
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QReport, "has_learned", True)
+        return build(
+            columns(rows, DIM),
+            name="normal",
+            encoder_digest=encoders.digest,
+            smallest_window=10,
+            null_draws=50,
+        )
 
 
 def store_reference(session: Session, *, salt: str = "", stream: str | None = "*") -> str:
