@@ -144,10 +144,11 @@ def drill(
 ) -> None:
     """Would we have noticed? Put known shifts on good traffic and see which windows alarm.
 
-    FILES are logs of traffic known to be good; those exchanges that the reference's densities were
-    made from are left out. Images get blur, noise, frost, contrast or jpeg; texts get typos,
-    synonyms, truncation or code_switching; shuffled_answers and wrong_image exchange what belongs
-    together. Each at several strengths and in several fractions of the traffic.
+    FILES are logs of traffic known to be good; exchanges that the reference was made from are left
+    out. Images get blur, noise, frost, contrast or jpeg; texts get typos, synonyms, truncation or
+    code_switching (words of other languages); worse_responder gives the answer to a similar
+    question; shuffled_answers and wrong_image exchange what belongs together. Each at several
+    strengths and in several fractions of the traffic, for a window and for as long as it lasts.
     """
     from monitor.commands.drill import Wish, run_drill
 

@@ -1,7 +1,7 @@
 """``drill``: known shifts put on good traffic; would they have been noticed?"""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,6 @@ from monitor.commands.terminal import progress, put_json, put_table, say
 from monitor.encoders.encoder import EncoderPair
 from monitor.errors import MonitorError, ReferenceNotFoundError
 from monitor.records import ALL, Modality, Signal
-from monitor.reference.artefact import DENSITY
 from monitor.service.drill import DrillRules, drill
 from monitor.service.drill_events import (
     KINDS,
@@ -42,7 +41,7 @@ from monitor.settings import Settings
 from monitor.simulate.corruptions import SEVERITIES
 from monitor.simulate.traffic import DriftKind
 from monitor.stats.decision import alpha_per_test
-from monitor.store.references import active_references, find_reference, reference_samples
+from monitor.store.references import active_references, find_reference, reference_positions
 from monitor.store.windows import latest_windows, measurements_between
 
 # Events by window. With fewer than needed, windows are so alike that they show little of chance.
@@ -74,12 +73,8 @@ class _Judge:
 
     scope: str
     digest: str
-    parts: Mapping[str, str]  # of its exchanges, by their ids
+    made_from: frozenset[str]  # ids of its exchanges
     usual_window: int
-
-    @property
-    def density(self) -> frozenset[str]:
-        return frozenset(name for name, part in self.parts.items() if part == DENSITY)
 
 
 def run_drill(settings: Settings, wish: Wish) -> None:
@@ -103,7 +98,7 @@ def run_drill(settings: Settings, wish: Wish) -> None:
             lambda: finished_feed(settings, paths, wish.format_name),
             None if judge.scope == EVERY_STREAM else judge.scope,
             utc_now,
-            judge.density,
+            judge.made_from,
         )
         wanted = wish.window or judge.usual_window
         kept = min(WANTED * wanted, settings.reference.max_samples)
@@ -134,7 +129,6 @@ def run_drill(settings: Settings, wish: Wish) -> None:
             false_alarms_per_week=settings.alerts.false_alarms_per_week,
             rules=rules,
             events=len(pool.clean),
-            calibration_events=sum(name in judge.parts for name in pool.clean.ids),
             left_out=len(reader.met),
             outcomes=outcomes,
         ),
@@ -191,14 +185,13 @@ def _judge(session: Session, settings: Settings, stream: str | None) -> _Judge:
             f"no reference is active{f' for {stream}' if stream else ''}; build one with "
             "`mllm-monitor reference build FILE`"
         )
-    parts = {sample.exchange_id: sample.part for sample in reference_samples(session, digest)}
-    if not parts:
+    made_from = frozenset(reference_positions(session, digest))
+    if not made_from:
         raise MonitorError(
-            f"{find_reference(session, digest).identity} was built with privacy.content_retention "
-            "0 and does not know the ids of its exchanges, so they cannot be told from others; "
-            "build one with content retention for the drill"
+            f"{find_reference(session, digest).identity} does not know the ids of its exchanges, "
+            "so they cannot be told from others; build it again with `mllm-monitor reference build`"
         )
-    return _Judge(scope, digest, parts, _usual_window(session, settings, scope))
+    return _Judge(scope, digest, made_from, _usual_window(session, settings, scope))
 
 
 def _usual_window(session: Session, settings: Settings, scope: str) -> int:
@@ -230,9 +223,9 @@ def _window(
     if window < least or events < NEEDED * window:
         need = NEEDED * max(window, least)
         raise MonitorError(
-            f"windows of {max(window, least)} exchanges need at least {need} that the densities "
-            f"of the reference were not made from; the files hold {events} ({left_out} others "
-            "were left out, a window is never judged against what it was made of)"
+            f"windows of {max(window, least)} exchanges need at least {need} that the reference "
+            f"was not made from; the files hold {events} ({left_out} others were left out, because "
+            "no window is judged against its own exchanges); give logs of another day"
         )
     if window < wanted:
         say(f"windows usually hold {wanted} exchanges; the files allow {window}, which show less")

@@ -16,12 +16,14 @@ from monitor.commands.drill_report import Report
 from monitor.errors import MonitorError
 from monitor.records import Signal
 from monitor.service.drill import FOUND, Outcome
+from monitor.service.drill_evidence import HORIZON
 
 ROW, CELL, LEFT, TOP, GAP, MARGIN = 22, 14, 190, 92, 14, 12
 LETTER, TEXT = 7, 12  # widths of names are estimated, so that both forms are laid out alike
 STEP = 4  # between strengths
 SCALE = 2  # PNG pixels for each unit
 WHITE, INK, GREY = (255, 255, 255), (30, 30, 30), (120, 120, 120)
+LASTING = (200, 110, 0)
 NEVER, ALWAYS = (236, 240, 246), (8, 48, 107)  # one hue: readable without colour vision
 
 Colour = tuple[int, int, int]
@@ -93,7 +95,7 @@ def draw(report: Report) -> Drawing:
         x += max(len(group) * CELL + steps * STEP, len(_kind(group[0])) * LETTER) + GAP
     bottom = TOP + len(signals) * ROW + 26
     marks += _legend(bottom)
-    return Drawing(max(x, MARGIN + len(_subtitle(report)) * LETTER), bottom + 24, marks)
+    return Drawing(max(x, MARGIN + len(_subtitle(report)) * LETTER), bottom + 44, marks)
 
 
 def _subtitle(report: Report) -> str:
@@ -131,6 +133,8 @@ def _group(
                 yield Box(left + 1, y + 1, CELL - 2, ROW - 2, _shade(power), hint)
                 if power >= FOUND:
                     yield Box(left + CELL / 2 - 2, y + ROW / 2 - 2, 4, 4, WHITE)
+                elif outcome.is_persistent(signal):
+                    yield Box(left + 1, y + ROW - 4, CELL - 2, 3, LASTING)
 
 
 def _legend(y: float) -> Iterator[Box | Label]:
@@ -140,7 +144,9 @@ def _legend(y: float) -> Iterator[Box | Label]:
         yield Label(LEFT + step * 60 + CELL + 4, y, f"{share:.1f}")
         if share >= FOUND:
             yield Box(LEFT + step * 60 + CELL / 2 - 3, y - 2, 4, 4, WHITE)
-    yield Label(LEFT + 370, y, f"dotted: found, at least {FOUND:g}", GREY)
+    yield Label(LEFT + 370, y, f"dotted: found in one window, at least {FOUND:g}", GREY)
+    yield Box(LEFT + 370, y + 21, CELL - 2, 3, LASTING)
+    yield Label(LEFT + 390, y + 20, f"found by evidence, if it lasts up to {HORIZON} windows", GREY)
 
 
 def _shade(power: float) -> Colour:

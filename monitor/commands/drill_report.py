@@ -1,6 +1,6 @@
 """What a drill found, as tables, JSON lines and sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
@@ -14,8 +14,10 @@ from monitor.service.drill import (
     DrillRules,
     Outcome,
     smallest_fraction,
+    smallest_lasting_fraction,
     windows_until_detected,
 )
+from monitor.service.drill_evidence import HORIZON, Wait
 from monitor.stats.novelty import Share
 
 SHOWN = 0.2  # signals of less power would hide the others; the JSON has them all
@@ -31,8 +33,7 @@ class Report:
     false_alarms_per_week: float
     rules: DrillRules
     events: int
-    calibration_events: int  # of the events
-    left_out: int
+    left_out: int  # because the reference was made from them
     outcomes: Sequence[Outcome]
 
     @property
@@ -48,12 +49,12 @@ class Report:
 
 def power_table(report: Report) -> Table:
     """One row for each shift at each fraction, undrifted windows first."""
-    columns = ("shift", "in", "power, any signal", "95 % interval", "windows until", "signals")
+    columns = ("shift", "in", "power", "95 % interval", "alarm after", "lasting", "signals")
     return simple_table(columns, [_power_row(outcome) for outcome in report.outcomes])
 
 
 def fractions_table(report: Report) -> Table:
-    """The smallest fraction of the traffic in which each shift is found, and by what."""
+    """The smallest fraction in which each shift is found, at once and if it lasts; and by what."""
     rows = []
     for shift, outcomes in report.by_shift():
         by_signal = {s: smallest_fraction(outcomes, s) for s in outcomes[0].alarms}
@@ -62,10 +63,11 @@ def fractions_table(report: Report) -> Table:
             (
                 shift,
                 _percent(smallest_fraction(outcomes)),
+                _percent(smallest_lasting_fraction(outcomes)),
                 ", ".join(f"{name} {_percent(f)}" for f, name in found) or "-",
             )
         )
-    return simple_table(("shift", "smallest fraction found", "by signal"), rows)
+    return simple_table(("shift", "found in", "if it lasts", "found by, in"), rows)
 
 
 def as_json(report: Report) -> Iterator[dict[str, object]]:
@@ -83,11 +85,15 @@ def as_json(report: Report) -> Iterator[dict[str, object]]:
             "alpha": report.rules.alpha,
             "seed": report.rules.seed,
             "events": report.events,
-            "calibration_events": report.calibration_events,
+            "left_out": report.left_out,
             "window_seconds": report.window_length.total_seconds(),
             "smallest_fraction": smallest_fraction(outcomes),
             "smallest_fraction_by_signal": {
                 s.value: smallest_fraction(outcomes, s) for s in signals
+            },
+            "smallest_lasting_fraction": smallest_lasting_fraction(outcomes),
+            "smallest_lasting_fraction_by_signal": {
+                s.value: smallest_lasting_fraction(outcomes, s) for s in signals
             },
             "outcomes": [_outcome_json(outcome) for outcome in outcomes],
         }
@@ -95,40 +101,56 @@ def as_json(report: Report) -> Iterator[dict[str, object]]:
 
 def in_words(report: Report) -> list[str]:
     """Would we have noticed? What was, what was not, and how often without any reason."""
-    noticed, missed = _noticed(report)
-    false_alarms = report.undrifted.power()
+    at_once = _noticed(report, Outcome.is_found)
+    lasting = _noticed(report, Outcome.is_persistent)
+    slowly = [f"{kind}{where}" for kind, where in lasting.items() if where != at_once.get(kind)]
+    missed = [kind for kind in _kinds(report) if kind not in at_once | lasting]
+    undrifted = report.undrifted
+    false_alarms = undrifted.power()
     sentences = [
-        f"{report.events} exchanges supplied the windows, {report.calibration_events} of them from "
-        f"the reference's calibration part; {report.left_out} of its density part were left out.",
+        f"{report.events} exchanges supplied the windows; {report.left_out} others were left out, "
+        "because the reference was made from them.",
         f"Would we have noticed? With windows of {report.rules.window} exchanges and "
         f"{report.false_alarms_per_week:g} accepted false alarm(s) a week, at least {FOUND:.0%} of "
-        f"the windows would have alarmed at {', '.join(noticed) or 'no shift in any fraction'} of "
+        f"the windows would have alarmed at {_listed(at_once) or 'no shift in any fraction'} of "
         "the traffic.",
     ]
+    if slowly:
+        sentences.append(
+            f"If it lasts, evidence over up to {HORIZON} windows also shows: {', '.join(slowly)}."
+        )
     if missed:
         sentences.append(f"Not at any strength and fraction that was tried: {', '.join(missed)}.")
     sentences.append(
-        f"Without any shift {report.undrifted.windows_with_alarm} of {report.rules.trials} windows "
-        f"alarmed, a rate of {_interval(false_alarms)} at 95 % confidence."
+        f"Without any shift {undrifted.windows_with_alarm} of {report.rules.trials} windows "
+        f"alarmed, a rate of {_interval(false_alarms)} at 95 % confidence; evidence became "
+        f"persistent in {undrifted.waits.persistent.share:.0%} of runs of {HORIZON} windows."
     )
     return sentences
 
 
-def _noticed(report: Report) -> tuple[list[str], list[str]]:
-    """By kind: from which strength and in which fraction it is found; and the kinds never found."""
-    noticed, missed = [], []
-    shifted = report.outcomes[1:]
-    for kind, found in groupby(shifted, key=lambda o: o.shift.kind if o.shift else None):
-        hits = [o for o in found if o.is_found() and o.shift is not None]
-        name = kind.value.replace("_", " ") if kind else ""
-        if not hits:
-            missed.append(name)
-            continue
-        weakest = min(o.shift.strength for o in hits if o.shift)
-        fraction = min(o.fraction for o in hits if o.shift and o.shift.strength == weakest)
-        degree = f" from strength {weakest}" if weakest else ""
-        noticed.append(f"{name}{degree} in {_percent(fraction)}")
-    return noticed, missed
+def _listed(noticed: dict[str, str]) -> str:
+    return ", ".join(f"{kind}{where}" for kind, where in noticed.items())
+
+
+def _kinds(report: Report) -> list[str]:
+    return list(dict.fromkeys(_kind(o) for o in report.outcomes[1:]))
+
+
+def _kind(outcome: Outcome) -> str:
+    return outcome.shift.kind.value.replace("_", " ") if outcome.shift else ""
+
+
+def _noticed(report: Report, is_noticed: Callable[[Outcome], bool]) -> dict[str, str]:
+    """By kind: from which strength on, and there in which fraction."""
+    noticed = {}
+    for kind, found in groupby(report.outcomes[1:], key=_kind):
+        hits = [(o.shift.strength, o.fraction) for o in found if o.shift and is_noticed(o)]
+        if hits:
+            weakest, fraction = min(hits)
+            degree = f" from strength {weakest}" if weakest else ""
+            noticed[kind] = f"{degree} in {_percent(fraction)}"
+    return noticed
 
 
 def _power_row(outcome: Outcome) -> tuple[str, ...]:
@@ -141,25 +163,33 @@ def _power_row(outcome: Outcome) -> tuple[str, ...]:
         f"{power.value:.2f}",
         _interval(power),
         _delay(power),
+        _patience(outcome.waits.persistent),
         ", ".join(f"{name} {-p:.2f}" for p, name in shown) or "-",
     )
 
 
 def _outcome_json(outcome: Outcome) -> dict[str, object]:
+    waits = outcome.waits
     return {
         "fraction": outcome.fraction,
-        "any": _power_json(outcome, None),
-        "signals": {signal.value: _power_json(outcome, signal) for signal in outcome.alarms},
+        "any": _power_json(outcome, None, waits.persistent)
+        | {"windows_until_noticed": waits.noticed.windows},
+        "signals": {
+            signal.value: _power_json(outcome, signal, waits.by_signal[signal])
+            for signal in outcome.alarms
+        },
     }
 
 
-def _power_json(outcome: Outcome, signal: Signal | None) -> dict[str, object]:
+def _power_json(outcome: Outcome, signal: Signal | None, wait: Wait) -> dict[str, object]:
     power = outcome.power(signal)
     return {
         "power": power.value,
         "low": power.low,
         "high": power.high,
         "windows_until_detected": windows_until_detected(power),
+        "persistent_share": wait.share,
+        "windows_until_persistent": wait.windows,
     }
 
 
@@ -167,6 +197,10 @@ def _delay(power: Share) -> str:
     expected = windows_until_detected(power)
     # No alarm in the trials still bounds the power, and with it the delay.
     return f"> {1 / power.high:.0f}" if expected is None else f"{expected:.1f}"
+
+
+def _patience(wait: Wait) -> str:
+    return f"> {HORIZON}" if wait.windows is None else f"{wait.windows:.0f}"
 
 
 def _interval(power: Share) -> str:

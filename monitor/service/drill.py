@@ -14,6 +14,7 @@ from monitor.reference.artefact import Embedded, Floats, Ints, Reference
 from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.signals import Estimate, evaluate, single_threaded
 from monitor.service.drill_events import Pool, Shift
+from monitor.service.drill_evidence import Waits, draw_runs, wait
 from monitor.service.reference_build import Report
 from monitor.stats.novelty import Share, share
 
@@ -53,6 +54,7 @@ class Outcome:
     trials: int
     alarms: Mapping[Signal, int]
     windows_with_alarm: int
+    waits: Waits
 
     def power(self, signal: Signal | None = None) -> Share:
         """Share of the windows in which a signal, or any of them, alarmed, with its interval."""
@@ -63,6 +65,12 @@ class Outcome:
         """Whether it would usually be noticed in the first window."""
         return self.power(signal).value >= FOUND
 
+    def is_persistent(self, signal: Signal | None = None) -> bool:
+        """Whether evidence would usually show it in the end, if it lasted."""
+        waits = self.waits
+        found = waits.persistent if signal is None else waits.by_signal.get(signal)
+        return found is not None and found.share >= FOUND
+
 
 def windows_until_detected(power: Share) -> float | None:
     """Expected number of windows that do not overlap; None where no window has alarmed."""
@@ -70,8 +78,15 @@ def windows_until_detected(power: Share) -> float | None:
 
 
 def smallest_fraction(outcomes: Sequence[Outcome], signal: Signal | None = None) -> float | None:
-    """The smallest fraction found of one shift; None if none was."""
+    """The smallest fraction of one shift that is found in one window; None if none was."""
     return min((o.fraction for o in outcomes if o.is_found(signal)), default=None)
+
+
+def smallest_lasting_fraction(
+    outcomes: Sequence[Outcome], signal: Signal | None = None
+) -> float | None:
+    """The smallest fraction of one shift that evidence shows if it lasts; None if none was."""
+    return min((o.fraction for o in outcomes if o.is_persistent(signal)), default=None)
 
 
 def mixed(both: Embedded, rows: Ints, fraction: float) -> Embedded:
@@ -94,17 +109,20 @@ def drill(
 ) -> list[Outcome]:
     """Undrifted windows first, then every shift at every fraction.
 
-    All are made from the same draws of events, a larger fraction from those of a smaller one, so
-    that they differ in what was done to them and in nothing else.
+    All are made from the same draws of events, a larger fraction from those of a smaller one, and
+    follow each other in the same runs, so that they differ in what was done to them and in nothing
+    else.
     """
     rng = np.random.default_rng(rules.seed)
     windows = [rng.permutation(len(pool.clean))[: rules.window] for _ in range(rules.trials)]
+    runs = draw_runs(rules.trials, rng)
     judgement = _Judgement(reference, rules)
     total = len(windows) * (1 + len(shifts) * len(rules.fractions))
     outcomes: list[Outcome] = []
 
     def tally(shift: Shift | None, fraction: float, judged: Sequence[Judged]) -> None:
-        outcomes.append(_outcome(shift, fraction, judged))
+        waits = wait(judged, runs, 1 / rules.alpha)
+        outcomes.append(_outcome(shift, fraction, judged, waits))
         report("drill", len(outcomes) * len(windows), total)
 
     with ThreadPoolExecutor(os.cpu_count()) as threads, single_threaded():
@@ -144,14 +162,16 @@ class _Judgement:
         return self.of(mixed(both, rows, fraction), known)[1]
 
 
-def _outcome(shift: Shift | None, fraction: float, windows: Sequence[Judged]) -> Outcome:
+def _outcome(
+    shift: Shift | None, fraction: float, windows: Sequence[Judged], waits: Waits
+) -> Outcome:
     alarms: Counter[Signal] = Counter()
     any_alarm = 0
     for judged in windows:
         known = {s: j.verdict for s, j in judged.items() if j.verdict is not Verdict.INSUFFICIENT}
         alarms.update({s: int(verdict is Verdict.DRIFTING) for s, verdict in known.items()})
         any_alarm += Verdict.DRIFTING in known.values()
-    return Outcome(shift, fraction, len(windows), dict(alarms), any_alarm)
+    return Outcome(shift, fraction, len(windows), dict(alarms), any_alarm, waits)
 
 
 def _joined(first: Embedded, second: Embedded) -> Embedded:

@@ -22,13 +22,21 @@ from monitor.simulate.corruptions import (
     corrupt_text,
 )
 from monitor.simulate.traffic import DriftKind
+from monitor.store.tables import storable
 from monitor.traffic.formats.wire import Wire
 from monitor.traffic.sampling import priority
 
 ON_IMAGES = {DriftKind(c.value): c for c in ImageCorruption}
 ON_TEXTS = {DriftKind(c.value): c for c in TextCorruption}
-# Whether an answer is worse cannot be put on a log, only that it belongs to another question.
-KINDS = (*ON_IMAGES, *ON_TEXTS, DriftKind.SHUFFLED_ANSWERS, DriftKind.WRONG_IMAGE)
+KINDS = (
+    *ON_IMAGES,
+    *ON_TEXTS,
+    DriftKind.WORSE_RESPONDER,
+    DriftKind.SHUFFLED_ANSWERS,
+    DriftKind.WRONG_IMAGE,
+)
+WITH_DEGREES = ON_IMAGES.keys() | ON_TEXTS.keys() | {DriftKind.WORSE_RESPONDER}
+FARTHER = 4  # times as many queries are nearer, from one strength of worse answers to the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +63,13 @@ def shifts_of(kinds: Collection[DriftKind], strengths: Collection[int]) -> list[
         Shift(kind, strength)
         for kind in KINDS
         if kind in kinds
-        for strength in (sorted(set(strengths)) if kind in ON_IMAGES | ON_TEXTS else (0,))
+        for strength in (sorted(set(strengths)) if kind in WITH_DEGREES else (0,))
     ]
 
 
 @dataclass(frozen=True)
 class UnseenLogs(LogReader):
-    """Finished logs without the exchanges that a reference was made from."""
+    """Finished logs without the exchanges that a reference was made from, either part of it."""
 
     left_out: frozenset[str]
     met: set[str] = field(default_factory=set)  # of those left out, the ones in the files
@@ -69,7 +77,7 @@ class UnseenLogs(LogReader):
     def records(self) -> Iterator[Wire | LateTarget | Rejection]:
         """Every other record of the wanted stream."""
         for record in super().records():
-            if not isinstance(record, Rejection) and record.id in self.left_out:
+            if not isinstance(record, Rejection) and storable(record.id) in self.left_out:
                 self.met.add(record.id)
             else:
                 yield record
@@ -91,6 +99,9 @@ class Pool:
     def shifted(self, shift: Shift) -> Embedded:
         """The same events in the same order, every one of them with the shift."""
         clean = self.clean
+        if shift.kind is DriftKind.WORSE_RESPONDER:
+            reach = FARTHER ** (shift.strength - 1)
+            return replace(clean, z_y=clean.z_y[swapped(clean, reach, self.seed)])
         if shift.kind is DriftKind.SHUFFLED_ANSWERS:
             return replace(clean, z_y=clean.z_y[self._others(len(clean))])
         if shift.kind is DriftKind.WRONG_IMAGE:
@@ -109,6 +120,27 @@ class Pool:
         others = np.empty(n, dtype=np.int64)
         others[order] = np.roll(order, 1)
         return others
+
+
+def swapped(events: Embedded, reach: int, seed: int) -> Ints:
+    """Who gives each event its response if pairs of like queries swap theirs.
+
+    Each takes the ``reach``-th nearest query that is still free and was answered otherwise: its
+    answer is of the right kind and wrong. The responses as a whole stay the same.
+    """
+    x = events.fused()
+    products, lengths = x @ x.T, np.square(x).sum(1)
+    _, answer = np.unique(events.z_y, axis=0, return_inverse=True)
+    giver, is_free = np.arange(len(x)), np.ones(len(x), dtype=np.bool_)
+    for i in np.random.default_rng(seed).permutation(len(x)):
+        others = np.flatnonzero(is_free & (answer != answer[i]))
+        if is_free[i] and len(others):
+            k = min(reach, len(others)) - 1
+            distances = lengths[others] - 2 * products[i, others]
+            j = others[np.argpartition(distances, k)[k]]
+            giver[[i, j]] = j, i
+            is_free[[i, j]] = False
+    return giver
 
 
 @dataclass(slots=True)
@@ -133,7 +165,9 @@ class Spoiling:
     ) -> Pool:
         """The chosen exchanges as events."""
         rows: list[ReferenceRow] = []
-        packed: dict[Shift, list[bytes | None]] = {s: [] for s in self.shifts if s.strength}
+        packed: dict[Shift, list[bytes | None]] = {
+            s: [] for s in self.shifts if s.kind in ON_IMAGES | ON_TEXTS
+        }
         with ThreadPoolExecutor(self.workers) as threads, single_threaded():
             for chunk in self.embedding.chunks(reader, selection):
                 decoded = self._decoded(chunk)

@@ -35,7 +35,7 @@ sampling: {per_pane: 10}
 reference: {null_draws: 60}
 alerts: {false_alarms_per_week: 20}
 """
-SHIFTS = ("blur", "typos", "shuffled_answers", "wrong_image")
+SHIFTS = ("blur", "typos", "worse_responder", "shuffled_answers", "wrong_image")
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,10 @@ class Program:
     patch: pytest.MonkeyPatch
     out: str = ""
     err: str = ""
+    config: tuple[str, ...] = ("--config", "monitor.yaml")
 
     def __call__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> int:
-        self.patch.setattr(sys, "argv", ["mllm-monitor", "--config", "monitor.yaml", *arguments])
+        self.patch.setattr(sys, "argv", ["mllm-monitor", *self.config, *arguments])
         capsys.readouterr()
         code = 0
         try:
@@ -166,6 +167,30 @@ def test_strong_typos_are_always_found_by_the_texts(drilled: Documents) -> None:
     assert power(drilled, "typos", "textual_discrepancy") == 1
 
 
+def test_wrong_answers_to_like_questions_are_found_by_information_and_not_by_what_was_asked(
+    drilled: Documents,
+) -> None:
+    assert power(drilled, "worse_responder", "mi_query_response") == 1
+    unmoved = ("visual_discrepancy", "textual_discrepancy", "image_text_agreement")
+    assert {s: power(drilled, "worse_responder", s) for s in unmoved} == {
+        s: power(drilled, None, s) for s in unmoved
+    }
+
+
+def test_a_reference_that_keeps_no_content_still_knows_its_exchanges(
+    folder: Path, program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program.patch.setattr(reference, "load_encoders", reduced)
+    (folder / "mute.yaml").write_text(
+        SETTINGS + "privacy: {content_retention: 0}\ndatabase: {url: 'sqlite:///mute.db'}\n"
+    )
+    program.patch.setenv("MLLM_MONITOR_CONFIG", "mute.yaml")
+    program.config = ()
+    assert program(capsys, "reference", "build", "other.jsonl") == 0
+    assert program(capsys, "drill", "other.jsonl", "--window", "30") == 2
+    assert "the files hold 0 (400 others were left out" in program.err
+
+
 @pytest.mark.parametrize("signal", ["mi_query_response", "emi", "emid"])
 def test_shuffled_answers_are_always_found_by_information(drilled: Documents, signal: str) -> None:
     assert power(drilled, "shuffled_answers", signal) == 1
@@ -185,21 +210,21 @@ def test_the_picture_is_a_png(folder: Path) -> None:
         assert np.asarray(image).std() > 0
 
 
-def test_the_density_part_of_the_reference_is_left_out(
+def test_what_the_reference_was_made_from_is_left_out(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
     quick = ("--trials", "1", "--shift", "wrong_image", "--fractions", "1")
-    assert program(capsys, "drill", "good.jsonl", "--window", "225", *quick) == 0
-    assert "450 exchanges supplied the windows, 450 of them from the reference's" in program.err
-    assert "450 of its density part were left out" in program.err
+    files = ("good.jsonl", "other.jsonl")
+    assert program(capsys, "drill", *files, "--window", "100", *quick) == 0
+    assert "400 exchanges supplied the windows; 900 others were left out" in program.err
 
 
 def test_logs_with_too_little_that_is_unseen_are_refused_with_what_is_needed(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert program(capsys, "drill", "good.jsonl", "--window", "226") == 2
-    assert "windows of 226 exchanges need at least 452" in program.err
-    assert "the files hold 450 (450 others were left out" in program.err
+    assert program(capsys, "drill", "good.jsonl", "other.jsonl", "--window", "201") == 2
+    assert "windows of 201 exchanges need at least 402" in program.err
+    assert "the files hold 400 (900 others were left out" in program.err
 
 
 def test_without_measured_windows_a_window_is_what_its_panes_may_hold(
@@ -232,7 +257,8 @@ def test_traffic_without_images_leaves_the_shifts_of_images_out(
     quick = ("--window", "40", "--trials", "2", "--strengths", "5", "--fractions", "1", "--json")
     assert program(capsys, "drill", "texts.jsonl", *quick) == 0
     shifts = [json.loads(line)["shift"] for line in program.out.splitlines()]
-    texts = ["typos", "synonyms", "truncation", "code_switching", "shuffled_answers"]
+    texts = ["typos", "synonyms", "truncation", "code_switching"]
+    texts += ["worse_responder", "shuffled_answers"]
     assert shifts == [None, *texts]
 
 

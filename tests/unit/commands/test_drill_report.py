@@ -17,14 +17,21 @@ from monitor.errors import MonitorError
 from monitor.records import Signal
 from monitor.service.drill import DrillRules, Outcome
 from monitor.service.drill_events import KINDS, Shift
+from monitor.service.drill_evidence import Wait, Waits
 from monitor.simulate.traffic import DriftKind
 
 BLUR = Shift(DriftKind.BLUR, 3)
 VISUAL, EMI = Signal.VISUAL_DISCREPANCY, Signal.EMI
 
 
-def outcome(shift: Shift | None, fraction: float, visual: int, emi: int) -> Outcome:
-    return Outcome(shift, fraction, 40, {VISUAL: visual, EMI: emi}, max(visual, emi))
+NEVER, SLOWLY = Wait(0.02, None), Wait(0.95, 31.0)
+
+
+def outcome(
+    shift: Shift | None, fraction: float, visual: int, emi: int, by_evidence: Wait = NEVER
+) -> Outcome:
+    waits = Waits({VISUAL: NEVER, EMI: by_evidence}, persistent=by_evidence, noticed=Wait(1.0, 3.0))
+    return Outcome(shift, fraction, 40, {VISUAL: visual, EMI: emi}, max(visual, emi), waits)
 
 
 @pytest.fixture
@@ -36,7 +43,6 @@ def report() -> Report:
         false_alarms_per_week=1.0,
         rules=DrillRules(200, 40, (0.1, 1.0), 0.0004, entropy_factor=10.0, seed=0),
         events=900,
-        calibration_events=50,
         left_out=70,
         outcomes=[
             outcome(None, 0.0, 0, 0),
@@ -44,6 +50,8 @@ def report() -> Report:
             outcome(BLUR, 1.0, 40, 4),
             outcome(Shift(DriftKind.SYNONYMS, 1), 0.1, 0, 0),
             outcome(Shift(DriftKind.SYNONYMS, 1), 1.0, 0, 2),
+            outcome(Shift(DriftKind.WORSE_RESPONDER, 1), 0.1, 0, 2),
+            outcome(Shift(DriftKind.WORSE_RESPONDER, 1), 1.0, 0, 9, SLOWLY),
             outcome(Shift(DriftKind.SHUFFLED_ANSWERS), 0.1, 0, 36),
             outcome(Shift(DriftKind.SHUFFLED_ANSWERS), 1.0, 0, 40),
         ],
@@ -62,26 +70,36 @@ def shown(table: object) -> list[list[str]]:
 
 
 def test_the_first_row_are_the_false_alarms_of_undrifted_windows(report: Report) -> None:
-    assert shown(power_table(report))[0] == ["none", "0 %", "0.00", "0.00 to 0.09", "> 11", "-"]
+    expected = ["none", "0 %", "0.00", "0.00 to 0.09", "> 11", "> 100", "-"]
+    assert shown(power_table(report))[0] == expected
 
 
 def test_a_row_has_power_interval_delay_and_the_signals_that_see_it(report: Report) -> None:
-    row = shown(power_table(report))[1]
-    assert row == ["blur 3", "10 %", "0.25", "0.13 to 0.41", "4.0", "visual_discrepancy 0.25"]
+    rows = shown(power_table(report))
+    alarmed = "visual_discrepancy 0.25"
+    assert rows[1] == ["blur 3", "10 %", "0.25", "0.13 to 0.41", "4.0", "> 100", alarmed]
+    assert rows[6][3:6] == ["0.11 to 0.38", "4.4", "31"]
 
 
 def test_the_smallest_fraction_is_shown_for_each_shift_and_signal(report: Report) -> None:
     assert shown(fractions_table(report)) == [
-        ["blur 3", "100 %", "visual_discrepancy 100 %"],
-        ["synonyms 1", "-", "-"],
-        ["shuffled_answers", "10 %", "emi 10 %"],
+        ["blur 3", "100 %", "-", "visual_discrepancy 100 %"],
+        ["synonyms 1", "-", "-", "-"],
+        ["worse_responder 1", "-", "100 %", "-"],
+        ["shuffled_answers", "10 %", "-", "emi 10 %"],
     ]
 
 
 def test_json_has_one_document_for_each_shift_and_every_signal_in_it(report: Report) -> None:
     documents = json.loads(json.dumps(list(as_json(report)), allow_nan=False))
     keys = [(d["shift"], d["strength"]) for d in documents]
-    assert keys == [(None, None), ("blur", 3), ("synonyms", 1), ("shuffled_answers", None)]
+    assert keys == [
+        (None, None),
+        ("blur", 3),
+        ("synonyms", 1),
+        ("worse_responder", 1),
+        ("shuffled_answers", None),
+    ]
     blur = documents[1]
     assert (blur["n"], blur["trials"], blur["alpha"]) == (200, 40, 0.0004)
     assert blur["smallest_fraction_by_signal"] == {"visual_discrepancy": 1.0, "emi": None}
@@ -90,14 +108,23 @@ def test_json_has_one_document_for_each_shift_and_every_signal_in_it(report: Rep
     assert first["signals"]["visual_discrepancy"]["windows_until_detected"] == 4
     assert first["signals"]["visual_discrepancy"]["power"] == 0.25
     assert first["signals"].keys() == {"visual_discrepancy", "emi"}
+    worse = documents[3]
+    assert worse["smallest_lasting_fraction_by_signal"] == {"visual_discrepancy": None, "emi": 1.0}
+    lasting = worse["outcomes"][1]
+    assert lasting["signals"]["emi"]["windows_until_persistent"] == 31
+    assert lasting["any"]["persistent_share"] == 0.95
+    assert lasting["any"]["windows_until_noticed"] == 3
 
 
 def test_words_say_what_is_noticed_from_where_on_and_what_is_not(report: Report) -> None:
     words = in_words(report)
     assert "900 exchanges" in words[0]
     assert "blur from strength 3 in 100 %, shuffled answers in 10 % of the traffic." in words[1]
-    assert words[2] == "Not at any strength and fraction that was tried: synonyms."
-    assert words[3].startswith("Without any shift 0 of 40 windows alarmed")
+    slow = "evidence over up to 100 windows also shows: worse responder from strength 1 in 100 %."
+    assert words[2] == f"If it lasts, {slow}"
+    assert words[3] == "Not at any strength and fraction that was tried: synonyms."
+    assert words[4].startswith("Without any shift 0 of 40 windows alarmed")
+    assert words[4].endswith("persistent in 2% of runs of 100 windows.")
 
 
 def test_a_png_picture_can_be_opened_and_is_as_large_as_its_layout(
@@ -138,7 +165,7 @@ def test_without_a_named_shift_all_are_injected() -> None:
 
 @pytest.mark.parametrize(
     ("kinds", "strengths"),
-    [(["fog"], "1"), (["worse_responder"], "1"), ([], "0"), ([], "1.5"), ([], "6"), ([], "a")],
+    [(["fog"], "1"), (["language"], "1"), ([], "0"), ([], "1.5"), ([], "6"), ([], "a")],
 )
 def test_shifts_and_strengths_that_do_not_exist_are_refused(
     kinds: list[str], strengths: str

@@ -17,14 +17,16 @@ from monitor.service.drill import (
     smallest_fraction,
     windows_until_detected,
 )
-from monitor.service.drill_events import KINDS, Pool, Shift, shifts_of
+from monitor.service.drill_events import KINDS, Pool, Shift, shifts_of, swapped
+from monitor.service.drill_evidence import Wait, Waits
 from monitor.simulate.traffic import DriftKind
 from monitor.stats.novelty import share
 from tests.populations import judged, near, reference_of, traffic
 
 BLUR, TYPOS = Shift(DriftKind.BLUR, 5), Shift(DriftKind.TYPOS, 5)
 SHUFFLED, WRONG = Shift(DriftKind.SHUFFLED_ANSWERS), Shift(DriftKind.WRONG_IMAGE)
-SHIFTS = [BLUR, TYPOS, SHUFFLED, WRONG]
+WORSE = Shift(DriftKind.WORSE_RESPONDER, 3)
+SHIFTS = [BLUR, TYPOS, WORSE, SHUFFLED, WRONG]
 ALPHA = 0.02
 FRACTIONS = (0.2, 1.0)
 TRIALS = 12
@@ -109,7 +111,7 @@ def test_a_window_wholly_shifted_has_no_clean_event(both: Embedded) -> None:
 
 def test_every_kind_with_degrees_comes_at_each_strength_and_the_others_once() -> None:
     shifts = shifts_of(KINDS, [5, 1, 5])
-    assert len(shifts) == 9 * 2 + 2
+    assert len(shifts) == 10 * 2 + 2
     assert shifts[:2] == [Shift(DriftKind.BLUR, 1), Shift(DriftKind.BLUR, 5)]
     assert shifts[-2:] == [SHUFFLED, WRONG]
 
@@ -119,6 +121,34 @@ def test_shuffled_answers_are_the_same_answers_and_nobody_keeps_his_own(pool: Po
     assert not (shuffled.z_y == pool.clean.z_y).all(axis=1).any()
     assert sorted(map(bytes, shuffled.z_y)) == sorted(map(bytes, pool.clean.z_y))
     assert shuffled.z_t is pool.clean.z_t
+
+
+def test_worse_answers_are_the_same_answers_and_nobody_keeps_his_own(pool: Pool) -> None:
+    worse = pool.shifted(WORSE)
+    assert not (worse.z_y == pool.clean.z_y).all(axis=1).any()
+    assert sorted(map(bytes, worse.z_y)) == sorted(map(bytes, pool.clean.z_y))
+    assert worse.z_t is pool.clean.z_t
+
+
+def test_worse_answers_come_from_queries_that_are_nearer_at_less_strength(pool: Pool) -> None:
+    x = pool.clean.fused()
+    apart = [
+        np.linalg.norm(x - x[swapped(pool.clean, reach, seed=0)], axis=1).mean()
+        for reach in (1, 16, 256)
+    ]
+    assert apart == sorted(apart)
+    assert apart[0] < 0.8 * apart[-1]
+
+
+def test_two_that_were_answered_alike_do_not_swap() -> None:
+    x = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [5.1, 0.0]], dtype=np.float32)
+    z_y = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], dtype=np.float32)
+    none = np.zeros(4, dtype=np.bool_)
+    events = Embedded(tuple("abcd"), x, z_y, x[:0], none, z_y[:0], none)
+    assert {frozenset((i, int(j))) for i, j in enumerate(swapped(events, 1, seed=0))} in (
+        {frozenset((0, 2)), frozenset((1, 3))},
+        {frozenset((0, 3)), frozenset((1, 2))},
+    )
 
 
 def test_a_wrong_image_brings_its_own_distance_along(pool: Pool) -> None:
@@ -169,6 +199,14 @@ def test_shuffled_answers_are_found_by_information_and_not_by_discrepancies(
     assert not {Signal.VISUAL_DISCREPANCY, Signal.TEXTUAL_DISCREPANCY} & signals
 
 
+def test_worse_answers_are_found_by_information_and_not_by_discrepancies(
+    outcomes: list[Outcome],
+) -> None:
+    signals = found(outcomes, WORSE)
+    assert {Signal.MI_QUERY_RESPONSE, Signal.EMI} <= signals
+    assert not {s for s in signals if "discrepancy" in s.value}
+
+
 def test_wrong_images_are_found_by_the_agreement_of_image_and_text(
     outcomes: list[Outcome],
 ) -> None:
@@ -215,9 +253,10 @@ def test_the_expected_delay_is_one_over_the_power_and_unknown_without_alarms() -
 
 
 def test_the_smallest_fraction_is_the_first_with_enough_power() -> None:
-    emi = Signal.EMI
+    emi, never = Signal.EMI, Wait(0.0, None)
+    waits = Waits({emi: never}, persistent=never, noticed=never)
     of_one = [
-        Outcome(BLUR, fraction, 10, {emi: alarms}, alarms + 1)
+        Outcome(BLUR, fraction, 10, {emi: alarms}, alarms + 1, waits)
         for fraction, alarms in ((0.1, 6), (0.3, 7), (1.0, 8))
     ]
     assert smallest_fraction(of_one, emi) == 1.0
