@@ -113,7 +113,17 @@ class SourceSettings(_Section):
     path: str = Field(
         max_length=200, description="File or glob, followed across rotation; .gz is understood."
     )
-    format: Literal["auto", "native", "openai"] = Field("auto", description="Wire format.")
+    format: Literal[
+        "auto",
+        "native",
+        "openai",
+        "anthropic",
+        "otlp",
+        "litellm",
+        "langfuse",
+        "mlflow",
+        "kserve",
+    ] = Field("auto", description="Wire format.")
 
 
 class ImageSettings(_Section):

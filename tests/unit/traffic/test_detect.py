@@ -1,20 +1,57 @@
+from typing import get_args
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.records import Exchange, LateTarget, Rejection
+from monitor.settings import SourceSettings
 from monitor.traffic.formats.detect import NAMES, AutoFormat, format_named
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
 from monitor.traffic.formats.wire import Wire
-from tests.unit.traffic.lines import chat, exchange, native, records, refusal
+from tests.unit.traffic import captured
+from tests.unit.traffic.captured import exchanges, lines
+from tests.unit.traffic.lines import LATEST, chat, exchange, native, records, refusal
 
+CAPTURED = [
+    "litellm_sdk_generic_api_json_array.json",
+    "mlflow_trace.json",
+    "otlp_file_traces_jsonl.ndjson",
+    "otlpjson_js_openinference_traces.json",
+]
+EVENT = b'{"specversion": "1.0", "id": "1", "type": "com.example.other"}'
 LATE = b'{"id": "1", "stream": "live", "target": "A taxi."}'
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_name_gives_the_format_of_that_name(name: str) -> None:
     assert format_named(name).name == name
+
+
+def test_the_settings_know_every_format() -> None:
+    field = SourceSettings.model_fields["format"]
+    assert get_args(field.annotation) == NAMES
+
+
+@pytest.mark.parametrize("first", CAPTURED)
+@pytest.mark.parametrize("second", CAPTURED)
+def test_what_came_before_does_not_change_what_a_line_is(first: str, second: str) -> None:
+    (before,), (line,) = lines(first), lines(second)
+    auto = format_named("auto")
+    auto.parse(before, captured.LATEST)
+    alone = exchanges(format_named("auto").parse(line, captured.LATEST))
+    assert exchanges(auto.parse(line, captured.LATEST)) == (alone if first != second else [])
+
+
+def test_an_array_holds_records_of_any_format() -> None:
+    array = b"[" + b",".join([native(), chat(), LATE, b"5", b"[]"]) + b"]"
+    kinds = [type(record) for record in format_named("auto").parse(array, LATEST)]
+    assert kinds == [Wire, Wire, LateTarget, Rejection, Rejection]
+
+
+def test_a_record_that_is_no_call_is_passed_over_and_not_refused() -> None:
+    assert records(format_named("auto"), EVENT) == []
 
 
 def test_auto_reads_mixed_lines_as_their_own_formats_do() -> None:

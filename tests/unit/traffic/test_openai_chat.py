@@ -7,6 +7,7 @@ import pytest
 from monitor.records import Exchange, ImageState, LoggedImage, Rejection
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
 from monitor.traffic.formats.wire import Caps, Wire
+from tests.unit.traffic.captured import payload
 from tests.unit.traffic.lines import LATEST, NOON, PNG, answer, chat, exchange, refusal, request
 
 OPENAI = OpenAIChatFormat()
@@ -180,6 +181,84 @@ def test_texts_are_cut_and_cleaned() -> None:
 def test_half_an_emoji_does_not_cost_the_exchange() -> None:
     line = chat(request=json.dumps(request("Why @")).replace("@", r"\ud83d"))
     assert exchange(OPENAI, line).text == "Why \ufffd"
+
+
+ANTHROPIC = {
+    "request": json.loads(payload("anthropic_messages_request.json")),
+    "response": {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-4-5",
+        "content": [
+            {"type": "thinking", "thinking": "Hm."},
+            {"type": "text", "text": "A square."},
+            {"type": "tool_use", "id": "1", "name": "f", "input": {}},
+        ],
+    },
+    "time": "2026-03-01T12:00:00Z",
+}
+RESPONSES = {
+    "request": json.loads(payload("openai_responses_request.json")),
+    "response": {
+        "id": "resp_1",
+        "created_at": 1772366400,
+        "model": "gpt-4o-mini-2024-07-18",
+        "error": None,
+        "output": [
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]},
+            {"type": "message", "content": [{"type": "output_text", "text": "A square."}]},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("call", "text", "states"),
+    [
+        (ANTHROPIC, "Describe.", ["inline", "url"]),
+        (RESPONSES, "What is in this image?", ["inline", "provider_file"]),
+    ],
+)
+@pytest.mark.parametrize("as_texts", [True, False])
+def test_bodies_of_other_apis_are_read_too(
+    call: dict[str, object], text: str, states: list[str], *, as_texts: bool
+) -> None:
+    bodies = {key: json.dumps(call[key]) for key in ("request", "response")} if as_texts else {}
+    found = exchange(OPENAI, json.dumps(call | bodies).encode())
+    assert (found.text, found.response, found.time) == (text, "A square.", NOON)
+    assert [image.state for image in found.images] == states
+    assert found == exchange(OpenAIChatFormat("anthropic"), json.dumps(call).encode())
+
+
+def test_a_request_of_the_responses_api_may_be_a_text() -> None:
+    line = RESPONSES | {"request": {"model": "m", "input": "Why?"}}
+    assert exchange(OPENAI, json.dumps(line).encode()).text == "Why?"
+
+
+def test_turns_before_the_query_are_counted() -> None:
+    asked = request("First?", "Then?")
+    assert exchange(OPENAI, chat(request=asked)).labels == {
+        "context_turns": "1",
+        "context_images": "0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (request("Why?"), "lost_response"),
+        ({"model": "m", "input": "Why?"}, "lost_response"),
+        (answer("So."), "lost_query"),
+    ],
+)
+def test_a_body_alone_lacks_its_other_half(body: object, reason: str) -> None:
+    assert refusal(OPENAI, json.dumps(body).encode()).reason == reason
+
+
+def test_a_failure_of_anthropics_is_a_failed_call() -> None:
+    failed = ANTHROPIC | {"response": {"type": "error", "error": {"type": "overloaded_error"}}}
+    assert refusal(OPENAI, json.dumps(failed).encode()).reason == "failed_call"
 
 
 def test_a_kept_exchange_is_the_same_whenever_it_is_built() -> None:
