@@ -21,6 +21,7 @@ from monitor.records import (
 from monitor.reference.artefact import Embedded
 from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.signals import Estimate, evaluate, single_threaded
+from monitor.reference.uncertainty import evaluate_with_errors
 from monitor.service.embedding import columns
 from monitor.service.shelf import LoadedReference
 from monitor.stats.decision import alpha_per_test
@@ -196,7 +197,7 @@ class Measurer:
                 reason += f", besides {left_out} that the reference was made from"
             return [replace(blank, signal=signal, n=n, reason=reason) for signal in Signal]
         with single_threaded():
-            estimates = evaluate(
+            estimates = evaluate_with_errors(
                 reference.reference.frozen, events, entropy_factor=self._rules.entropy_factor
             )
             judged = judge(
