@@ -19,6 +19,7 @@ from monitor.encoders.colours import shrunk, to_srgb
 from monitor.encoders.containers import Container, ImageFormat, Refusal, open_container
 from monitor.errors import ImageRejectedError
 
+SIDE_MAX = 65_535  # what jpeg and gif can say; each row costs memory beside its pixels
 _PIXELS_MAX = 80_000_000  # Pillow warns of a bomb a little above
 
 
@@ -79,7 +80,7 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
 def thumbnail_jpeg(image: DecodedImage, longest_side: int) -> bytes:
     """The image re-encoded for a page; carries nothing of the original file but its pixels."""
     small = Image.fromarray(image.pixels)
-    small.thumbnail((longest_side, longest_side))
+    small.thumbnail((longest_side, longest_side), reducing_gap=1.0)  # twice as fast as the default
     out = io.BytesIO()
     small.save(out, "JPEG", quality=80)
     return out.getvalue()
@@ -156,10 +157,11 @@ def _decode(data: bytes, limits: ImageLimits) -> DecodedImage:
         raise ImageRejectedError(Refusal.BROKEN, "a side of no pixels")
     # libwebp holds four canvases at once, twice what the other decoders need.
     max_pixels = limits.max_pixels // (2 if container.format is ImageFormat.WEBP else 1)
-    if container.width * container.height > max_pixels:
+    if container.width * container.height > max_pixels or max(size) > SIDE_MAX:
         raise ImageRejectedError(
             Refusal.TOO_MANY_PIXELS,
-            f"{container.width} x {container.height} is more than {max_pixels} pixels",
+            f"{container.width} x {container.height} is more than {max_pixels} pixels "
+            f"or longer than {SIDE_MAX}",
         )
     pixels = np.asarray(_upright(_decoded(container, limits.longest_side), container.orientation))
     pixels.setflags(write=False)
