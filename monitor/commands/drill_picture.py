@@ -26,6 +26,8 @@ WHITE, INK, GREY = (255, 255, 255), (30, 30, 30), (120, 120, 120)
 LASTING = (200, 110, 0)
 NEVER, ALWAYS = (236, 240, 246), (8, 48, 107)  # one hue: readable without colour vision
 
+_SLOWLY = f"found by evidence over windows, within {HORIZON} if it lasts, not in one"
+
 Colour = tuple[int, int, int]
 
 
@@ -95,7 +97,8 @@ def draw(report: Report) -> Drawing:
         x += max(len(group) * CELL + steps * STEP, len(_kind(group[0])) * LETTER) + GAP
     bottom = TOP + len(signals) * ROW + 26
     marks += _legend(bottom)
-    return Drawing(max(x, MARGIN + len(_subtitle(report)) * LETTER), bottom + 44, marks)
+    width = max(x, MARGIN + len(_subtitle(report)) * LETTER, LEFT + len(_SLOWLY) * LETTER)
+    return Drawing(width, bottom + 68, marks)
 
 
 def _subtitle(report: Report) -> str:
@@ -144,9 +147,9 @@ def _legend(y: float) -> Iterator[Box | Label]:
         yield Label(LEFT + step * 60 + CELL + 4, y, f"{share:.1f}")
         if share >= FOUND:
             yield Box(LEFT + step * 60 + CELL / 2 - 3, y - 2, 4, 4, WHITE)
-    yield Label(LEFT + 370, y, f"dotted: found in one window, at least {FOUND:g}", GREY)
-    yield Box(LEFT + 370, y + 21, CELL - 2, 3, LASTING)
-    yield Label(LEFT + 390, y + 20, f"found by evidence, if it lasts up to {HORIZON} windows", GREY)
+    yield Label(LEFT + CELL + 4, y + 22, f"dotted: found in one window, at least {FOUND:g}", GREY)
+    yield Box(LEFT, y + 43, CELL - 2, 3, LASTING)
+    yield Label(LEFT + CELL + 4, y + 44, _SLOWLY, GREY)
 
 
 def _shade(power: float) -> Colour:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from monitor.commands.terminal import simple_table
 from monitor.records import Signal
 from monitor.service.drill import (
     FOUND,
@@ -49,8 +49,13 @@ class Report:
 
 def power_table(report: Report) -> Table:
     """One row for each shift at each fraction, undrifted windows first."""
-    columns = ("shift", "in", "power", "95 % interval", "alarm after", "lasting", "signals")
-    return simple_table(columns, [_power_row(outcome) for outcome in report.outcomes])
+    columns = ("shift", "in", "power", "95 %", "alarm", "lasting", "signals alone")
+    table = _table(columns, [_power_row(outcome) for outcome in report.outcomes])
+    table.caption = (
+        "power: share of windows that alarm; alarm: windows until the first does, on average; "
+        "lasting: windows until evidence is persistent, the median, if the shift lasts"
+    )
+    return table
 
 
 def fractions_table(report: Report) -> Table:
@@ -67,7 +72,19 @@ def fractions_table(report: Report) -> Table:
                 ", ".join(f"{name} {_percent(f)}" for f, name in found) or "-",
             )
         )
-    return simple_table(("shift", "found in", "if it lasts", "found by, in"), rows)
+    return _table(("shift", "found in", "if it lasts", "by one signal alone"), rows)
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Without lines between columns, which is what lets it fit into 80 characters."""
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, caption_justify="left")
+    *narrow, last = columns
+    for column in narrow:
+        table.add_column(column, no_wrap=True)
+    table.add_column(last, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
 
 
 def as_json(report: Report) -> Iterator[dict[str, object]]:
@@ -204,7 +221,7 @@ def _patience(wait: Wait) -> str:
 
 
 def _interval(power: Share) -> str:
-    return f"{power.low:.2f} to {power.high:.2f}"
+    return f"{power.low:.2f}-{power.high:.2f}"
 
 
 def _percent(fraction: float | None) -> str:
