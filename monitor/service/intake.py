@@ -31,7 +31,7 @@ KNOWN_PANES_MAX = 20_000
 MAX_QUARANTINED_PER_BATCH = 50
 
 ADMITTED, SAMPLED, DUPLICATE, LATE = "admitted", "sampled", "duplicate", "late"
-OVER_STREAM_CAP, UNKNOWN_KEYS = "over_stream_cap", "unknown_keys"
+OVER_STREAM_CAP, UNKNOWN_KEYS, PASSED_OVER = "over_stream_cap", "unknown_keys", "passed_over"
 TARGET, TARGET_LATE = "target", "target_late"
 
 Times = dict[str, tuple[datetime, datetime]]  # stream -> first and last event time
@@ -129,9 +129,9 @@ class Intake:
         nothing is done if another process has read on from the first offset before.
         """
         with self._lock, form.attempt():
-            unknown_before = form.unknown_keys
+            before = _counted_by(form)
             batch, found = self._sort(next(batches), batches, form)
-            found.outcomes[UNKNOWN_KEYS] = form.unknown_keys - unknown_before
+            found.outcomes += _counted_by(form) - before
             candidates = [self._candidate(kept) for kept in found.sampler.kept()]
             with self._database.begin() as session:
                 if _is_read_already(session, batch):
@@ -282,6 +282,17 @@ class Intake:
         self._thresholds |= thresholds
         while len(self._thresholds) > KNOWN_PANES_MAX:
             self._thresholds.pop(next(iter(self._thresholds)))
+
+
+def _counted_by(form: Format) -> Counter[str]:
+    """What a format counts instead of giving a record for it."""
+    return Counter(
+        {
+            UNKNOWN_KEYS: form.unknown_keys,
+            DUPLICATE: form.duplicates,
+            PASSED_OVER: form.passed_over,
+        }
+    )
 
 
 def _is_read_already(session: Session, batch: Batch) -> bool:

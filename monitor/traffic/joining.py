@@ -282,8 +282,11 @@ class JoinedFormat:
 
     @property
     def passed_over(self) -> int:
-        """Records so far that are no calls of a model."""
         return self._form.passed_over
+
+    @property
+    def duplicates(self) -> int:
+        return self._joiner.duplicates
 
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         records: list[Record] = []

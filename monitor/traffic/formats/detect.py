@@ -62,12 +62,21 @@ class AutoFormat:
     def __init__(self, formats: Sequence[Format], joiner: Joiner, name: str = AUTO) -> None:
         self.name = name
         self.attempt = joiner.attempt
+        self._joiner = joiner
         self._formats = tuple(formats)
         self._last = self._formats[0]
 
     @property
     def unknown_keys(self) -> int:
         return sum(f.unknown_keys for f in self._formats)
+
+    @property
+    def duplicates(self) -> int:
+        return self._joiner.duplicates
+
+    @property
+    def passed_over(self) -> int:
+        return sum(f.passed_over for f in self._formats)
 
     def recognises(self, keys: frozenset[str]) -> bool:
         return any(f.recognises(keys) for f in self._formats)

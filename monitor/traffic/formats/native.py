@@ -88,6 +88,7 @@ class NativeFormat:
     """Parses native lines; top-level keys named in ``label_keys`` become labels."""
 
     name = "native"
+    duplicates = passed_over = 0
 
     def __init__(self, label_keys: Sequence[str] = ()) -> None:
         self.unknown_keys = 0

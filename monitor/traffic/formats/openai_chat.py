@@ -52,6 +52,7 @@ class OpenAIChatFormat:
     """Parses logged chat completions, Responses and Anthropic messages."""
 
     unknown_keys = 0  # whatever else an API body holds is expected there
+    duplicates = passed_over = 0
 
     def __init__(self, name: str = "openai") -> None:
         self.name = name

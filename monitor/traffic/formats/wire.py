@@ -97,6 +97,14 @@ class Format(Protocol):
     def unknown_keys(self) -> int:
         """Lines so far with top-level keys that were ignored."""
 
+    @property
+    def duplicates(self) -> int:
+        """Records so far that told of a call again."""
+
+    @property
+    def passed_over(self) -> int:
+        """Records so far that told of no call of a model."""
+
     def recognises(self, keys: frozenset[str]) -> bool:
         """Whether an object with these top-level keys is meant as this format."""
 

@@ -55,13 +55,20 @@ def test_a_failed_batch_gives_its_calls_when_it_is_read_again(
     assert kept(database) == set()
     assert intake.admit(second, form).accepted == 2
     assert kept(database) == {"1", "3"}
-    assert intake.admit(second, form).accepted == 0
+    again = intake.admit(second, form)
+    assert (again.accepted, again.outcomes) == (0, {"duplicate": 3})
 
 
 def test_a_half_whose_other_half_never_comes_is_counted(database: Database) -> None:
     lines = [asked("1"), asked("2", 1), answered("2", 2), asked("3", 9), answered("3", 9)]
     receipt = make_intake(database).admit(Batch("file", "a", lines), format_named("auto"))
     assert (receipt.accepted, receipt.outcomes["lost_response"]) == (2, 1)
+
+
+def test_what_is_about_no_call_is_counted_as_passed_over(database: Database) -> None:
+    other = event("1", "something", {}, 0)
+    receipt = make_intake(database).admit(Batch("file", "a", [other]), format_named("auto"))
+    assert receipt.outcomes == {"passed_over": 1}
 
 
 def _fail(*_: object) -> None:
