@@ -22,7 +22,7 @@ from monitor.encoders.vp8l import TooComplexError, check_lossless
 from monitor.errors import ImageRejectedError
 
 PARTS_MAX = 16_384  # chunks or segments of one file
-SCANS_MAX = 32  # of a progressive JPEG; each costs a pass over all pixels, 30 ms for 16 million
+SCANS_MAX = 24  # of a JPEG, twice what encoders make; each passes over all pixels
 SUB_BLOCKS_MAX = 262_144  # of a GIF, up to the end of its first frame
 
 

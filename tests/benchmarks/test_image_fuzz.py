@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from monitor.encoders.containers import SCANS_MAX
 from monitor.encoders.images import ImageLimits
 from tests.unit.encoders.conftest import encoded
 from tests.unit.encoders.mutants import (
@@ -105,11 +106,14 @@ def largest_files() -> dict[str, bytes]:
     return {
         "png of 16-bit colours with alpha": raw_png((SIDE, SIDE), 16, 6, _rows(8 * SIDE, SIDE)),
         "png of the same, interlaced": raw_png((SIDE, SIDE), 16, 6, _passes(8), lace=1),
+        "png of short rows": raw_png(
+            (SIDE // 16, 16 * SIDE - 1), 16, 6, _rows(SIDE // 2, 16 * SIDE)
+        ),
         "png of a palette with alpha": raw_png(
             (SIDE, SIDE), 8, 3, _rows(SIDE, SIDE), before=palette
         ),
         "png of grey with alpha": raw_png((SIDE, SIDE), 8, 4, _rows(2 * SIDE, SIDE)),
-        "jpeg with many scans": _refined_jpeg(31),
+        "jpeg with many scans": _refined_jpeg(SCANS_MAX - 1),
         "jpeg of inks, progressive": encoded(square.convert("CMYK"), "JPEG", progressive=True),
         "gif": encoded(square.convert("RGB").quantize(64), "GIF", transparency=3),
         "webp": encoded(rough.convert("RGB"), "WEBP", quality=60, method=0),

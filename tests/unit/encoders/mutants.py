@@ -272,6 +272,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     dot = b"\0\x80"
     return {
         "png of a giant size": (raw_png((50_000, 50_000), 8, 2, dot), Refusal.TOO_MANY_PIXELS),
+        "png of a giant length": (raw_png((1, 2**24), 8, 2, dot), Refusal.TOO_MANY_PIXELS),
         "png of endless pixels": (
             PNG_MAGIC
             + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
