@@ -1,8 +1,8 @@
 """One call is one exchange, however many records tell of it."""
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace as struct_replace
 
 from monitor.errors import RecordRejectedError
 from monitor.records import LateTarget, Rejection
-from monitor.traffic.formats.call import Call, Label, Piece, PieceFormat
+from monitor.traffic.formats.call import Call, Label, Piece
 from monitor.traffic.formats.wire import Reason, Record, rejection
 
 LIMIT = timedelta(minutes=5)
@@ -51,7 +51,8 @@ class _Attempt:
     orphans: Counter[str]
     labels: dict[str, Label]
     label_queue: deque[tuple[datetime, str]]
-    queue: deque[_Entry]
+    begun: int = 0  # calls that were new
+    let_go: list[_Entry] = field(default_factory=list)
     before: dict[_Entry, _Entry] = field(default_factory=dict)  # entries as they were
 
 
@@ -96,7 +97,6 @@ class Joiner:
             self.orphans.copy(),
             self._labels.copy(),
             self._label_queue.copy(),
-            self._queue.copy(),
         )
         try:
             yield
@@ -115,21 +115,21 @@ class Joiner:
         else:
             records += self._call(piece)
             while len(self._queue) > self._max_calls or self._bytes > self._max_bytes:
-                records += self._let_go(self._queue.popleft())
+                records += self._let_go_oldest()
         return records
 
     def flush(self) -> list[Record]:
         """End of the traffic: what still waits is an orphan."""
         records: list[Record] = []
         while self._queue:
-            records += self._let_go(self._queue.popleft())
+            records += self._let_go_oldest()
         while self._label_queue:
             records += self._let_label_go(self._label_queue.popleft()[1])
         return records
 
     def _expired(self) -> Iterator[Record]:
         while self._queue and self._queue[0].deadline < self._newest:
-            yield from self._let_go(self._queue.popleft())
+            yield from self._let_go_oldest()
         while self._label_queue and self._label_queue[0][0] < self._newest:
             yield from self._let_label_go(self._label_queue.popleft()[1])
 
@@ -138,6 +138,8 @@ class Joiner:
         if entry is None:
             entry = _Entry(self._newest + self._limit, call.id, call)
             self._queue.append(entry)
+            if self._attempt is not None:
+                self._attempt.begun += 1
         elif entry.waiting is None:
             self._note(entry)
             self.duplicates += 1
@@ -220,8 +222,11 @@ class Joiner:
         entry.stream, entry.has_target = wire.stream, call.target is not None
         return wire
 
-    def _let_go(self, entry: _Entry) -> list[Record]:
+    def _let_go_oldest(self) -> list[Record]:
+        entry = self._queue.popleft()
         self._note(entry)
+        if self._attempt is not None:
+            self._attempt.let_go.append(entry)
         for key in entry.ids:
             del self._ids[key]
         for alias in entry.aliases:
@@ -258,7 +263,10 @@ class Joiner:
             entry.become(before)
         self._newest, self.duplicates = attempt.newest, attempt.duplicates
         self.orphans, self._labels = attempt.orphans, attempt.labels
-        self._label_queue, self._queue = attempt.label_queue, attempt.queue
+        self._label_queue = attempt.label_queue
+        self._queue.extendleft(reversed(attempt.let_go))
+        for _ in range(attempt.begun):
+            self._queue.pop()
         self._bytes = sum(entry.held_bytes for entry in self._queue)
         self._ids, self._aliases, self._twins = {}, {}, {}
         for entry in self._queue:
@@ -267,41 +275,6 @@ class Joiner:
                 self._aliases[alias] = entry, alias not in self._aliases
             if entry.twin is not None:
                 self._twins.setdefault(entry.twin, []).append(entry)
-
-
-class JoinedFormat:
-    """A format whose records are joined; instances that share a ``joiner`` join across them."""
-
-    unknown_keys = 0
-
-    def __init__(self, form: PieceFormat, joiner: Joiner) -> None:
-        self.name = form.name
-        self.recognises = form.recognises
-        self._form = form
-        self._joiner = joiner
-
-    @property
-    def passed_over(self) -> int:
-        return self._form.passed_over
-
-    @property
-    def duplicates(self) -> int:
-        return self._joiner.duplicates
-
-    def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
-        records: list[Record] = []
-        try:
-            for piece in self._form.pieces(line, latest):
-                if isinstance(piece, Rejection):
-                    records.append(piece)
-                else:
-                    records += self._joiner.offer(piece)
-        except RecordRejectedError as exc:
-            records.append(rejection(exc, line))
-        return records
-
-    def attempt(self) -> AbstractContextManager[None]:
-        return self._joiner.attempt()
 
 
 def _is_nested(one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -9,6 +9,7 @@ from msgspec import Raw
 from monitor.errors import RecordRejectedError
 from monitor.records import Rejection
 from monitor.traffic.formats.call import PieceFormat
+from monitor.traffic.formats.joined import JoinedFormat
 from monitor.traffic.formats.kserve import KServeFormat
 from monitor.traffic.formats.langfuse import LangfuseFormat
 from monitor.traffic.formats.litellm import LiteLLMFormat
@@ -18,7 +19,7 @@ from monitor.traffic.formats.openai_chat import OpenAIChatFormat
 from monitor.traffic.formats.otlp import NO_UPLOADS, OtlpFormat
 from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format, Reason, Record, decode, rejection
-from monitor.traffic.joining import JoinedFormat, Joiner
+from monitor.traffic.joining import Joiner
 
 AUTO = "auto"
 _JOINED: dict[str, Callable[[Uploads], PieceFormat]] = {

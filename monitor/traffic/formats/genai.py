@@ -13,6 +13,7 @@ DETAILS = "gen_ai.client.inference.operation.details"
 _USER, _CHOICE = "gen_ai.user.message", "gen_ai.choice"
 _INPUT, _OUTPUT = "gen_ai.input.messages", "gen_ai.output.messages"
 _TOLD = (_INPUT, _OUTPUT, "gen_ai.request.model", "gen_ai.response.model", "gen_ai.response.id")
+_UNNAMED = "unknown_service"  # what SDKs call a service that nobody named
 # An agent's span repeats what its calls of the model say.
 _NO_CHAT = frozenset(
     ["embeddings", "execute_tool", "create_agent", "invoke_agent", "invoke_workflow", "retrieval"]
@@ -55,12 +56,13 @@ def call_about(record: Telemetry, latest: datetime, response_id: str | None) -> 
     known = [name for name in names if name is not None]
     if not known:
         raise RecordRejectedError(Reason.BAD_ID, "expected a trace and span id or a response id")
+    service = record.fact("service.name")
     return Call(
         id=known[0],
         time=record.time(latest),
-        service=record.fact("service.name"),
+        service=service,
         labels=labels_of(
-            service=record.fact("service.name"),
+            service=service if service and not service.startswith(_UNNAMED) else None,
             environment=record.fact("deployment.environment.name", "deployment.environment"),
             provider=record.text("gen_ai.provider.name", "gen_ai.system", "llm.system"),
         ),

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from monitor.records import Exchange, Rejection
 from monitor.traffic.formats.detect import format_named
+from monitor.traffic.formats.joined import JoinedFormat
 from monitor.traffic.formats.otlp import OtlpFormat, logs_reader, traces_reader
 from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format, Record, Wire
-from monitor.traffic.joining import JoinedFormat, Joiner
+from monitor.traffic.joining import Joiner
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "traffic" / "captured"
 LATEST = datetime(2026, 12, 1, tzinfo=UTC)

@@ -226,10 +226,19 @@ def test_what_failed_to_be_stored_is_given_out_again() -> None:
 
 def test_what_ran_out_of_time_in_a_failed_attempt_is_refused_again() -> None:
     joiner = Joiner(limit=LIMIT)
-    joiner.offer(request("a"))
+    offered(joiner, request("a"), response("b"))
     with pytest.raises(StoreFailedError):
-        fail(joiner, [call("b", 400)])
-    assert refused(joiner.offer(call("b", 400))) == ["lost_response"]
+        fail(joiner, [call("c", 400)])
+    assert refused(joiner.offer(call("c", 400))) == ["lost_response", "lost_query"]
+
+
+def test_a_failed_attempt_leaves_nested_calls_known() -> None:
+    joiner = Joiner()
+    joiner.offer(span("first", 10, 40))
+    with pytest.raises(StoreFailedError):
+        fail(joiner, [span("second", 50, 60)])
+    assert joiner.offer(span("within", 20, 30)) == []
+    assert len(joiner.offer(span("second", 50, 60))) == 1
 
 
 def test_a_target_of_a_failed_attempt_is_not_kept() -> None:
