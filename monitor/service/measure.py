@@ -135,11 +135,14 @@ class Measurer:
     def estimates(
         self, samples: Sequence[Sample], reference: LoadedReference, novelty: Novelty
     ) -> Mapping[Signal, Estimate]:
-        """Every signal of the whole window before any verdict; none where samples are too few."""
-        usable = self.usable(samples)
-        if len(usable) < self._rules.min_samples:
+        """Every signal of the whole window before any verdict; none where samples are too few.
+
+        Samples that the reference was made from are left out.
+        """
+        judged = self.judged(samples, reference)
+        if len(judged) < self._rules.min_samples:
             return {}
-        events = _events(usable, reference.reference.dim, novelty)
+        events = _events(judged, reference.reference.dim, novelty)
         factor = self._rules.entropy_factor
         with single_threaded():
             return evaluate(reference.reference.frozen, events, entropy_factor=factor)

@@ -10,22 +10,35 @@ import numpy as np
 import pytest
 import structlog
 
-from monitor.records import ALL, Measurement, ReferenceSample, ReferenceVersion, Verdict
+from monitor.records import (
+    ALL,
+    Measurement,
+    ReferenceSample,
+    ReferenceVersion,
+    Verdict,
+    WindowId,
+)
 from monitor.reference import artefact
 from monitor.reference import build as building
 from monitor.reference.artefact import Embedded, Neighbourhood
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.conditional import Pairs, QNetwork, train_q
+from monitor.service.calibration import Past, Span
+from monitor.service.measure import Measurer
+from monitor.service.shelf import ReferenceShelf
+from monitor.service.wiring import measure_rules
 from monitor.settings import Settings
 from monitor.store.engine import Database, open_database
 from monitor.store.references import activate, save_reference
 from tests.integration.service.parts import (
     START,
+    STREAM,
     Rig,
     admit,
     at,
     everything_measured,
     exchange,
+    hash_encoders,
     small_reference,
     small_settings,
     traffic,
@@ -183,6 +196,26 @@ def test_exchanges_of_the_reference_leave_a_window_as_it_is_without_them(
         alone = Rig(keeping_all(tmp_path), database)
         activate_with_ids(database)
         assert measured(alone, fresh) == mixed
+
+
+def test_no_null_is_made_from_past_windows_of_the_exchanges_of_the_reference(rig: Rig) -> None:
+    activate_with_ids(rig.database)
+    measured(rig, OF_REFERENCE + traffic(60, 14.9, start=60, seed=3))
+    encoders = hash_encoders()
+    shelf = ReferenceShelf(
+        database=rig.database, data_dir=rig.settings.data_dir, encoder_digest=encoders.digest
+    )
+    past = Past(
+        database=rig.database,
+        measurer=Measurer(measure_rules(rig.settings, encoders)),
+        stream=STREAM,
+        length=rig.settings.windows.length,
+        lateness=rig.settings.windows.lateness,
+        per_pane=rig.settings.sampling.per_pane,
+    )
+    reference = shelf.get(small_reference().digest)
+    history = past.history(reference, Span(), lambda stage, done, total: None)
+    assert history.windows == [WindowId(at(60), at(75))]
 
 
 def test_an_id_that_comes_again_with_other_words_is_another_exchange(rig: Rig) -> None:
