@@ -20,6 +20,7 @@ FORMAT = click.option(
     "--format", "format_name", default="auto", show_default=True, help="auto, native or openai."
 )
 COUNT = click.IntRange(min=1)
+TIME = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="One JSON document a line.")
 
 
@@ -113,6 +114,54 @@ def demo(seed: int, exit_after: float | None, listen: str) -> None:
     from monitor.commands.demo import run_demo
 
     run_demo(seed=seed, exit_after=exit_after, listen=listen)
+
+
+@cli.command()
+@click.argument("files", nargs=-1)
+@FORMAT
+@click.option("--reference", help="Which one; default: the active one.")
+@click.option("--stream", help="Whose windows, and which stream the thresholds are for.")
+@click.option("--burn-in", "from_windows", is_flag=True, help="From the stored windows.")
+@click.option("--since", type=TIME, help="Start of the healthy time, UTC.")
+@click.option("--until", type=TIME, help="End of the healthy time, UTC.")
+@click.option("--draws", type=click.IntRange(min=50), help="By resampling, default: as set.")
+@click.option("--activate/--dry-run", "activate_it", default=True, help="Default: activate.")
+@AS_JSON
+@click.pass_obj
+def calibrate(
+    config: Path | None,
+    files: tuple[str, ...],
+    format_name: str,
+    reference: str | None,
+    stream: str | None,
+    from_windows: bool,
+    since: datetime | None,
+    until: datetime | None,
+    draws: int | None,
+    activate_it: bool,
+    as_json: bool,
+) -> None:
+    """Find thresholds anew: by resampling the reference, or from past healthy windows.
+
+    Alone it draws the nulls again from the exchanges that the reference holds out. With --burn-in
+    it takes whole windows of time that is known to have been good, so that bursts and the rhythm
+    of the day are in the thresholds: from what is stored, or from the logs in FILES.
+    """
+    from monitor.commands.calibrate import Wish, run_calibrate
+    from monitor.service.calibration import Span
+
+    wish = Wish(
+        files=files,
+        format_name=format_name,
+        reference=reference,
+        stream=stream,
+        from_windows=from_windows,
+        span=Span(since and since.replace(tzinfo=UTC), until and until.replace(tzinfo=UTC)),
+        draws=draws,
+        activate_it=activate_it,
+        as_json=as_json,
+    )
+    run_calibrate(_settings(config), wish)
 
 
 @cli.command()

@@ -12,6 +12,7 @@ from monitor.reference.build import BuiltReference, build
 from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.signals import evaluate, single_threaded
 
+ENCODER = "e" * 64  # digest
 DIM = 32
 TOPICS = 12
 
@@ -76,19 +77,27 @@ def unit(z: npt.NDArray[np.float64]) -> Vectors:
     return (z / np.linalg.norm(z, axis=1, keepdims=True)).astype(np.float32)
 
 
-def reference_of(
+def built_from(
     embedded: Embedded, *, smallest_window: int = 20, null_draws: int = 30, seed: int = 0
-) -> Reference:
-    """The reference built from these exchanges, as it is after loading."""
-    built = build(
+) -> BuiltReference:
+    """The reference built from these exchanges."""
+    return build(
         embedded,
         name="normal",
-        encoder_digest="e" * 64,
+        encoder_digest=ENCODER,
         smallest_window=smallest_window,
         null_draws=null_draws,
         seed=seed,
     )
-    return loaded(built)
+
+
+def reference_of(
+    embedded: Embedded, *, smallest_window: int = 20, null_draws: int = 30, seed: int = 0
+) -> Reference:
+    """The reference built from these exchanges, as it is after loading."""
+    return loaded(
+        built_from(embedded, smallest_window=smallest_window, null_draws=null_draws, seed=seed)
+    )
 
 
 def loaded(built: BuiltReference) -> Reference:

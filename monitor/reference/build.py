@@ -23,6 +23,7 @@ from monitor.reference.artefact import (
     is_enough,
     null_arrays,
     parts_of,
+    share_arrays,
 )
 from monitor.reference.calibrate import count_shares, draw_nulls
 from monitor.reference.conditional import (
@@ -119,13 +120,13 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
             frozen,
             calibration,
             draws=null_draws,
-            seed=_seed(seed, NULLS),
+            seed=seed_for(seed, NULLS),
             workers=workers,
             progress=progress,
         )
         shares = count_shares(frozen, calibration, neighbourhood)
     arrays |= null_arrays(nulls)
-    arrays |= {f"share/{s}": np.array([law.count, law.pool]) for s, law in shares.items()}
+    arrays |= share_arrays(shares)
     return BuiltReference(
         name=name,
         digest=digest_of(arrays, encoder_digest),
@@ -163,7 +164,7 @@ def _split(n: int, calibration_share: float, smallest_window: int, seed: int) ->
             "times the usual window is advised"
         )
     in_calibration = np.zeros(n, dtype=np.bool_)
-    in_calibration[np.random.default_rng(_seed(seed, SPLIT)).permutation(n)[:held]] = True
+    in_calibration[np.random.default_rng(seed_for(seed, SPLIT)).permutation(n)[:held]] = True
     return in_calibration
 
 
@@ -182,7 +183,7 @@ def _answers(
         train_q(
             known.x,
             known.y,
-            seed=_seed(seed, ANSWER),
+            seed=seed_for(seed, ANSWER),
             groups=known.groups,
             stage="q of answers",
             progress=progress,
@@ -202,7 +203,7 @@ def _pairing(density: Embedded, calibration: Embedded, seed: int, progress: Prog
     trained = train_q(
         known.x,
         known.y,
-        seed=_seed(seed, PAIRING),
+        seed=seed_for(seed, PAIRING),
         stage="q of image and text",
         progress=progress,
     )
@@ -268,5 +269,6 @@ def _notes(n: int, usual_window: int, assessed: Mapping[Network, AssessedQ]) -> 
     return notes
 
 
-def _seed(seed: int, purpose: int) -> int:
+def seed_for(seed: int, purpose: int) -> int:
+    """Independent chance for each purpose of one seed."""
     return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])

@@ -23,6 +23,7 @@ from monitor.reference.artefact import (
     resampled_null,
     share_arrays,
 )
+from monitor.reference.build import NULLS, seed_for
 from monitor.reference.calibrate import count_shares, draw_nulls
 from monitor.reference.conditional import Progress, silent
 from monitor.reference.signals import COMPONENTS, Estimate, single_threaded
@@ -59,7 +60,10 @@ def redrawn(
     workers: int,
     progress: Progress = silent,
 ) -> dict[str, npt.NDArray[Any]]:
-    """The reference with all nulls drawn anew from its calibration part."""
+    """The reference with all nulls drawn anew from its calibration part.
+
+    With the seed and the draws of ``build`` they are the same again.
+    """
     kept = {name: a for name, a in arrays.items() if name.split("/")[0] not in _CALIBRATED}
     kept["smallest_window"] = np.array([smallest_window])
     density, calibration = parts_of(kept)
@@ -68,7 +72,12 @@ def redrawn(
         positions = np.flatnonzero(kept["part"] == PARTS.index(DENSITY))
         neighbourhood = Neighbourhood.of(density, positions, folder=None)
         nulls = draw_nulls(
-            frozen, calibration, draws=draws, seed=seed, workers=workers, progress=progress
+            frozen,
+            calibration,
+            draws=draws,
+            seed=seed_for(seed, NULLS),
+            workers=workers,
+            progress=progress,
         )
         shares = count_shares(frozen, calibration, neighbourhood)
     return kept | null_arrays(nulls) | share_arrays(shares)

@@ -91,9 +91,12 @@ class BurnIn:
         own = self.null.variance(self.sizes) + self.between
         scale = np.ones_like(own)
         np.divide(at_n, own, out=scale, where=own > 0)
-        centre = self.known.mean()
-        there: Floats = self.null.mean(n) + centre + np.sqrt(scale) * (self.off - centre)
+        there: Floats = self.mean(n) + np.sqrt(scale) * (self.off - self.known.mean())
         return there
+
+    def mean(self, n: int) -> float:
+        """Mean of ``at(n)``, windows without a value left out."""
+        return self.null.mean(n) + float(self.known.mean())
 
     def centre_error(self, n: int) -> float:
         """Standard error of the mean of ``at(n)``, by as many windows as are independent."""

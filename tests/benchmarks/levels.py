@@ -13,9 +13,10 @@ from scipy.stats import beta, t
 
 from monitor.records import Modality, Signal, Verdict
 from monitor.reference.artefact import Embedded, Ints, Neighbourhood, Reference
+from monitor.reference.build import BuiltReference
 from monitor.reference.calibrate import judge
-from monitor.reference.signals import evaluate, single_threaded
-from tests.populations import reference_of
+from monitor.reference.signals import Estimate, evaluate, single_threaded
+from tests.populations import built_from, loaded
 
 ALPHAS = (0.05, 0.01)
 PROCESSES = 2
@@ -24,6 +25,7 @@ ENTROPY_FACTOR = 10.0
 
 Floats = npt.NDArray[np.float64]
 Key = tuple[Signal, float]
+Window = Mapping[Signal, Estimate]
 Alarms = Mapping[Key, Floats]  # a row per split, a column per window; NaN without a verdict
 
 
@@ -85,17 +87,23 @@ def count_alarms(events: Embedded, splits: Splits) -> Alarms:
     return {key: np.array([alarms[key] for alarms in found]) for key in found[0]}
 
 
-def verdicts(reference: Reference, windows: Iterable[Embedded]) -> dict[Key, list[float]]:
+def estimated(reference: Reference, windows: Iterable[Embedded]) -> list[Window]:
+    """Every signal of each window."""
+    with single_threaded():
+        return [
+            evaluate(reference.frozen, window, entropy_factor=ENTROPY_FACTOR) for window in windows
+        ]
+
+
+def verdicts(reference: Reference, windows: Iterable[Window]) -> dict[Key, list[float]]:
     """1 for an alarm, 0 for none, NaN for no verdict, window by window."""
     found: dict[Key, list[float]] = {(s, alpha): [] for s in Signal for alpha in ALPHAS}
     marks = {Verdict.DRIFTING: 1.0, Verdict.IN_CONTROL: 0.0, Verdict.INSUFFICIENT: math.nan}
-    with single_threaded():
-        for window in windows:
-            estimates = evaluate(reference.frozen, window, entropy_factor=ENTROPY_FACTOR)
-            for alpha in ALPHAS:
-                judged = judge(reference, estimates, alpha, entropy_factor=ENTROPY_FACTOR)
-                for signal, judgement in judged.items():
-                    found[signal, alpha].append(marks[judgement.verdict])
+    for estimates in windows:
+        for alpha in ALPHAS:
+            judged = judge(reference, estimates, alpha, entropy_factor=ENTROPY_FACTOR)
+            for signal, judgement in judged.items():
+                found[signal, alpha].append(marks[judgement.verdict])
     return found
 
 
@@ -109,21 +117,23 @@ def searched(reference: Reference, events: Embedded) -> Embedded:
     )
 
 
-def reference_and_rest(events: Embedded, size: int, split: int) -> tuple[Reference, Embedded]:
+def built_and_rest(
+    events: Embedded, size: int, split: int
+) -> tuple[BuiltReference, Reference, Embedded]:
     """A reference of ``size`` exchanges picked by lot, and the others in their order."""
     order = np.random.default_rng([split, 0]).permutation(len(events))
-    reference = reference_of(
+    built = built_from(
         events.take(order[:size]),
         smallest_window=SMALLEST_WINDOW,
         null_draws=NULL_DRAWS,
         seed=split,
     )
-    return reference, searched(reference, events.take(np.sort(order[size:])))
+    reference = loaded(built)
+    return built, reference, searched(reference, events.take(np.sort(order[size:])))
 
 
 def _of_split(events: Embedded, splits: Splits, split: int) -> dict[Key, list[float]]:
-    reference, rest = reference_and_rest(events, splits.reference, split)
+    _, reference, rest = built_and_rest(events, splits.reference, split)
     rng = np.random.default_rng([split, 2])
-    return verdicts(
-        reference, (rest.take(rng.choice(len(rest), n, replace=False)) for n in splits.sizes(split))
-    )
+    windows = (rest.take(rng.choice(len(rest), n, replace=False)) for n in splits.sizes(split))
+    return verdicts(reference, estimated(reference, windows))

@@ -2,33 +2,24 @@
 
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from sqlalchemy.orm import Session
-from torch import Tensor
-from torch.nn import functional
 
 from monitor import cli
 from monitor.commands import drill, reference
-from monitor.encoders.builtin import builtin_encoders
-from monitor.encoders.encoder import Encoder, EncoderPair
 from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
 from monitor.settings import Settings
-from monitor.simulate.traffic import Mix, as_native_line, simulate
 from monitor.store.windows import record_window
+from tests.integration.commands.program import START, Program, reduced, write_log
 
-START = datetime(2026, 3, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-DIM = 64
 SETTINGS = """
 windows: {min_samples: 30, length: 1h}
 sampling: {per_pane: 10}
@@ -36,56 +27,6 @@ reference: {null_draws: 60}
 alerts: {false_alarms_per_week: 20}
 """
 SHIFTS = ("blur", "typos", "worse_responder", "shuffled_answers", "wrong_image")
-
-
-@dataclass(frozen=True)
-class Reduced:
-    """The built-in encoder, projected: eigenproblems of 64 dimensions take no time."""
-
-    inner: Encoder[Any]
-    dim: int = DIM
-    projection: Tensor = field(
-        default_factory=lambda: torch.randn(768, DIM, generator=torch.Generator().manual_seed(0))
-    )
-
-    @property
-    def digest(self) -> str:
-        return self.inner.digest
-
-    def encode(self, inputs: Sequence[Any]) -> Tensor:
-        return functional.normalize(self.inner.encode(inputs) @ self.projection, dim=1)
-
-
-def reduced(_settings: object) -> EncoderPair:
-    pair = builtin_encoders()
-    return EncoderPair("reduced", Reduced(pair.visual), Reduced(pair.textual))
-
-
-def write_log(path: Path, seed: int, count: int, text_only_share: float = 0.1) -> None:
-    mix = Mix(stream=f"s{seed}", text_only_share=text_only_share)
-    exchanges = simulate(seed, start=START, count=count, mix=mix)
-    path.write_bytes(b"".join(as_native_line(e) for e in exchanges))
-
-
-@dataclass
-class Program:
-    """The command line in one folder, with what it last said."""
-
-    patch: pytest.MonkeyPatch
-    out: str = ""
-    err: str = ""
-    config: tuple[str, ...] = ("--config", "monitor.yaml")
-
-    def __call__(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> int:
-        self.patch.setattr(sys, "argv", ["mllm-monitor", *self.config, *arguments])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as exc:
-            code = int(exc.code or 0)
-        self.out, self.err = capsys.readouterr()
-        return code
 
 
 @pytest.fixture(scope="module")
