@@ -11,6 +11,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from monitor.encoders.device import is_out_of_memory
 from monitor.errors import EncoderError
 
 # What changes the output besides the weights; other keys come and go with library versions.
@@ -83,6 +84,11 @@ class Checkpoint:
         except EncoderError:
             raise
         except Exception as exc:  # they raise whatever comes up
+            if is_out_of_memory(exc):
+                raise EncoderError(
+                    f"encoder {self.model}: there is not enough memory for its {part}; free some, "
+                    "or choose a smaller model"
+                ) from exc
             said = f"{type(exc).__name__}: {' '.join(str(exc).split())[:200]}"
             raise EncoderError(
                 f"encoder {self.model}: its {part} cannot be loaded ({said}); the files are "

@@ -72,7 +72,7 @@ class ModelRunner:
             try:
                 done.append(self._finite(part))
             except (RuntimeError, MemoryError) as exc:
-                is_full = _is_out_of_memory(exc)
+                is_full = is_out_of_memory(exc)
                 if self.device.type == "cpu" and not (is_full and _rows(part) > 1):
                     raise
                 error = type(exc).__name__
@@ -131,7 +131,8 @@ def _rows(batch: Batch) -> int:
     return len(next(iter(batch.values())))
 
 
-def _is_out_of_memory(exc: Exception) -> bool:
+def is_out_of_memory(exc: Exception) -> bool:
+    """Whether the memory of the GPU or of the machine was too small."""
     # On the CPU PyTorch raises a plain RuntimeError.
     return isinstance(exc, torch.OutOfMemoryError | MemoryError) or (
         "can't allocate memory" in str(exc)

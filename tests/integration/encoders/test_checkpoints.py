@@ -125,6 +125,17 @@ def test_a_model_that_cannot_be_downloaded_is_refused_with_the_way_to_get_it(
     assert "\n" not in str(refused.value)
 
 
+def test_a_model_that_is_too_large_for_the_machine_is_said_to_be(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("monitor.encoders.checkpoint._read", full)
+    with pytest.raises(EncoderError, match="not enough memory for its weights; free some"):
+        paper()
+
+
 def prefixed(folder: Path) -> None:
     edit_weights(folder / XLMR, lambda w: {f"roberta.{name}": v for name, v in w.items()})
 
