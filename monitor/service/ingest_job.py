@@ -105,7 +105,7 @@ class IngestJob:
         key = name, partition.id
         if key not in self._formats:
             self._formats[key] = format_named(feed.format_name, label_keys=feed.label_keys)
-        reading = _Reading(feed.source, partition, offset)
+        reading = _Reading(feed.source, partition, offset, grows=self._follows_clock)
         receipt = self._intake.admit_run(reading.batches(), self._formats[key])
         log.debug("batch_admitted", source=name, **receipt.outcomes)
         return reading.offset > offset
@@ -143,10 +143,13 @@ class IngestJob:
 class _Reading:
     """One transaction's worth of a partition, read in pieces that stay in a core's cache."""
 
-    def __init__(self, source: FileSource, partition: Partition, offset: int) -> None:
+    def __init__(
+        self, source: FileSource, partition: Partition, offset: int, *, grows: bool
+    ) -> None:
         self._source = source
         self._partition = partition
         self._start = offset
+        self._grows = grows
         self.offset = offset
 
     def batches(self) -> Iterator[Batch]:
@@ -164,6 +167,7 @@ class _Reading:
                 rejections=read.rejections,
                 offset=start,
                 cursor=Cursor(self._source.name, self._partition.id, read.next_offset, read.at_end),
+                is_last=read.at_end and not self._grows,
             )
             is_full = lines >= BATCH_LINES or self.offset - self._start >= BATCH_BYTES
             is_over = read.at_end or is_full or self.offset == start

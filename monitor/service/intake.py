@@ -23,7 +23,7 @@ from monitor.store.streams import (
     note_partition_times,
     partition_watermarks,
 )
-from monitor.traffic.formats.wire import Caps, Format, Wire
+from monitor.traffic.formats.wire import Caps, Format, Record, Wire
 from monitor.traffic.sampling import Kept, PaneSampler
 
 MAX_AHEAD = timedelta(minutes=5)  # how far a client's clock may be ahead of ours
@@ -53,7 +53,8 @@ class SamplingRules:
 class Batch:
     """Lines of one partition of a source, read in order from ``offset`` to the ``cursor``.
 
-    ``counted_as`` is the source that the counts name, where that is not ``source``.
+    ``counted_as`` is the source that the counts name, where that is not ``source``; ``is_last``
+    says that nothing will follow.
     """
 
     source: str
@@ -63,6 +64,7 @@ class Batch:
     offset: int = 0
     cursor: Cursor | None = None
     counted_as: str | None = None
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,8 @@ class Intake:
         batch = first
         for batch in chain((first,), others):
             found.rejections += batch.rejections
-            for record in chain.from_iterable(form.parse(line, latest) for line in batch.lines):
+            parsed = chain.from_iterable(form.parse(line, latest) for line in batch.lines)
+            for record in chain(parsed, _finished(batch, form)):
                 if isinstance(record, Wire):
                     stream, time = record.stream, record.time
                     newest = last.get(stream)
@@ -282,6 +285,11 @@ class Intake:
         self._thresholds |= thresholds
         while len(self._thresholds) > KNOWN_PANES_MAX:
             self._thresholds.pop(next(iter(self._thresholds)))
+
+
+def _finished(batch: Batch, form: Format) -> Iterator[Record]:
+    if batch.is_last:
+        yield from form.finish()
 
 
 def _counted_by(form: Format) -> Counter[str]:

@@ -77,9 +77,8 @@ class LogReader:
                     offset, at_end = batch.next_offset, batch.at_end
                     yield from batch.rejections
                     for line in batch.lines:
-                        for record in form.parse(line, latest):
-                            if self._is_wanted(record):
-                                yield record
+                        yield from filter(self._is_wanted, form.parse(line, latest))
+                yield from filter(self._is_wanted, form.finish())
 
     def _is_wanted(self, record: Wire | LateTarget | Rejection) -> bool:
         return isinstance(record, Rejection) or self.stream in {None, record.stream}

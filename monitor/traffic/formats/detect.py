@@ -63,6 +63,7 @@ class AutoFormat:
     def __init__(self, formats: Sequence[Format], joiner: Joiner, name: str = AUTO) -> None:
         self.name = name
         self.attempt = joiner.attempt
+        self.finish = joiner.flush
         self._joiner = joiner
         self._formats = tuple(formats)
         self._last = self._formats[0]

@@ -42,5 +42,8 @@ class JoinedFormat:
             records.append(rejection(exc, line))
         return records
 
+    def finish(self) -> Sequence[Record]:
+        return self._joiner.flush()
+
     def attempt(self) -> AbstractContextManager[None]:
         return self._joiner.attempt()

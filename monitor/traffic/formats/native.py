@@ -120,6 +120,9 @@ class NativeFormat:
         self.unknown_keys += bool(extra - self._label_keys)
         return parsed
 
+    def finish(self) -> Sequence[Record]:
+        return ()
+
     def attempt(self) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -67,6 +67,9 @@ class OpenAIChatFormat:
         except RecordRejectedError as exc:
             return (rejection(exc, line),)
 
+    def finish(self) -> Sequence[Record]:
+        return ()
+
     def attempt(self) -> AbstractContextManager[None]:
         return nullcontext()
 

@@ -111,6 +111,9 @@ class Format(Protocol):
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         """The records of one line, bad ones as rejections. Times after ``latest`` are absurd."""
 
+    def finish(self) -> Sequence[Record]:
+        """What still waits for further records, now that there are none."""
+
     def attempt(self) -> AbstractContextManager[None]:
         """What lines parsed within have changed is taken back if it ends in an error."""
 

@@ -65,6 +65,13 @@ def test_a_half_whose_other_half_never_comes_is_counted(database: Database) -> N
     assert (receipt.accepted, receipt.outcomes["lost_response"]) == (2, 1)
 
 
+def test_at_the_end_of_the_traffic_what_waits_is_counted(database: Database) -> None:
+    form, intake = format_named("auto"), make_intake(database)
+    first = intake.admit(Batch("file", "a", [asked("1")]), form)
+    last = intake.admit(Batch("file", "a", [answered("2")], is_last=True), form)
+    assert (first.outcomes, last.outcomes) == ({}, {"lost_query": 1, "lost_response": 1})
+
+
 def test_what_is_about_no_call_is_counted_as_passed_over(database: Database) -> None:
     other = event("1", "something", {}, 0)
     receipt = make_intake(database).admit(Batch("file", "a", [other]), format_named("auto"))
