@@ -103,6 +103,35 @@ def test_when_a_gpu_fails_or_has_no_room_at_all_the_cpu_takes_over_with_one_line
     assert [line["going_on"] for line in given_up] == ["on the CPU"]
 
 
+class Overflowing(GpuInWords):
+    """Half precision ends at 20."""
+
+    def __init__(self) -> None:
+        super().__init__(Doubling())
+        self._precision = "mixed"
+
+    def _forward(self, batch: dict[str, Tensor], precision: str) -> Tensor:
+        rows = super()._forward(batch, precision)
+        return rows.where(rows < 20, torch.inf) if precision == "mixed" else rows
+
+
+def test_rows_that_overflow_half_precision_are_computed_again_in_single_precision() -> None:
+    run = Overflowing()
+    assert torch.equal(run.run({"x": ROWS}), 2 * ROWS)
+    assert run._model.sizes == [10, 5]
+
+
+def test_a_gpu_without_room_for_the_weights_leaves_the_model_on_the_cpu() -> None:
+    class TooLarge(Doubling):
+        def to(self, *_: object) -> nn.Module:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with capture_logs() as logs:
+        run = ModelRunner(TooLarge(), Doubling, torch.device("cuda"), "mixed")
+    assert (run.device, [line["event"] for line in logs]) == (CPU, ["gpu_given_up"])
+    assert torch.equal(run.run({"x": ROWS}), 2 * ROWS)
+
+
 def test_a_device_that_is_not_there_is_refused_with_the_remedy() -> None:
     with pytest.raises(EncoderError, match="set it to auto"):
         choose_device("cuda:99")
