@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
@@ -263,6 +265,27 @@ def test_the_captured_protobuf_is_the_captured_json_of_the_same_call() -> None:
     assert isinstance(span_piece, Call)
     assert isinstance(event_piece, Call)
     assert span_piece.id == event_piece.id
+
+
+leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+keys = st.sampled_from(["role", "parts", "type", "content", "text", "image_url", "source", "url"])
+words = st.sampled_from(["user", "assistant", "text", "image", "image_url", "blob", "file"])
+values = st.recursive(
+    leaves | words | st.binary(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(
+    asked=values | st.lists(st.fixed_dictionaries({"role": words, "parts": values})), said=values
+)
+def test_messages_of_any_values_are_records_or_refusals(asked: object, said: object) -> None:
+    told = {**TOLD, "gen_ai.input.messages": asked, "gen_ai.output.messages": said}
+    message = {"content": asked, "message": said}
+    events = [event(DETAILS, told), event("gen_ai.user.message", body=message, spanId="a" * 16)]
+    found = parsed(logs(*events, event("gen_ai.choice", body=message, spanId="a" * 16)))
+    assert len(exchanges(found)) + len(reasons(found)) == len(found) > 0
 
 
 def test_values_nested_without_end_cost_only_their_record() -> None:
