@@ -14,11 +14,14 @@ def require_quality(reference: Reference) -> None:
     """
     if Network.ANSWER in reference.frozen.networks:
         return
+    remedy = "Build it from more exchanges"
+    if reference.facts.get("is_conditional_imported"):
+        remedy = "Give weights trained on embeddings of these encoders, or none"
     raise NothingLearnedError(
         f"the q of answers of {reference.identity} has learned nothing: on exchanges that it was "
         "not made from, its log likelihood must be above that of a q that ignores the query, and "
         "the information of matching pairs above that of shuffled ones and twice its error; got "
-        f"{_figures(reference.facts)}. Build it from more exchanges, or "
+        f"{_figures(reference.facts)}. {remedy}, or "
         f"`mllm-monitor reference activate {reference.identity} --without-quality` to watch for "
         "changes of the traffic alone"
     )

@@ -369,6 +369,7 @@ def test_an_imported_q_is_judged_like_a_trained_one(
     config = ("--config", str(settings_file))
     done = run(*config, "reference", "build", "good.jsonl", "--conditional", "q.pt")
     assert (done.code, "has learned nothing" in done.err) == (2, True)
+    assert "Give weights trained on embeddings of these encoders, or none" in done.err
     shown = json.loads(run(*config, "reference", "show", "reference", "--json").out)
     assert (shown["is_conditional_imported"], shown["networks"]["answer"]["epochs"]) == (True, 0)
 
