@@ -26,6 +26,7 @@ from monitor.service.wiring import (
 )
 from monitor.settings import Settings
 from monitor.traffic.formats.detect import format_named
+from monitor.traffic.joining import Joiner
 from monitor.web.app import WebParts, create_app
 from monitor.web.ingest import read_tokens
 from monitor.web.metrics import SnapshotCollector
@@ -84,8 +85,10 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
         )
     )
 
+    joiner = Joiner()  # of all requests: the halves of a call may come in two of them
+
     def admit(path: str, lines: Sequence[bytes]) -> Receipt:
-        form = format_named("auto", label_keys=settings.slices.top_level_keys)
+        form = format_named("auto", label_keys=settings.slices.top_level_keys, joiner=joiner)
         # One partition for all paths, so that a late target is known by the exchanges' times.
         return around.intake.admit(Batch("http", "", lines, counted_as=path), form)
 

@@ -1,17 +1,21 @@
 """Calls told in several records, and what a failing store does to them."""
 
 import json
+import threading
 from datetime import timedelta
+from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import select
 
+from monitor.commands import daemon
 from monitor.service import intake as intake_module
 from monitor.service.intake import Batch
 from monitor.store.engine import Database
 from monitor.store.tables import SampleRow
 from monitor.traffic.formats.detect import format_named
-from tests.integration.service.parts import START, make_intake
+from tests.integration.service.parts import START, Clock, hash_encoders, make_intake, small_settings
 
 
 def event(id_: str, kind: str, data: object, minutes: float) -> bytes:
@@ -76,6 +80,17 @@ def test_what_is_about_no_call_is_counted_as_passed_over(database: Database) -> 
     other = event("1", "something", {}, 0)
     receipt = make_intake(database).admit(Batch("file", "a", [other]), format_named("auto"))
     assert receipt.outcomes == {"passed_over": 1}
+
+
+def test_halves_posted_in_different_requests_are_one_exchange(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "load_encoders", lambda _: hash_encoders())
+    settings = small_settings(tmp_path)
+    with daemon.running(settings, clock=Clock(), stop=threading.Event()) as (address, around):
+        posts = [httpx.post(f"{address}/v1/exchanges", content=f("1")) for f in (asked, answered)]
+        assert [post.json()["accepted"] for post in posts] == [0, 1]
+        assert kept(around.database) == {"1"}
 
 
 def _fail(*_: object) -> None:
