@@ -40,10 +40,12 @@ from monitor.reference.conditional import (
 )
 from monitor.reference.faiss_index import leave_one_out_distances
 from monitor.reference.signals import single_threaded
+from monitor.stats.blocks import BlockDispersion, block_dispersion
 from monitor.stats.novelty import novelty_threshold
 from monitor.stats.null import SHARE_OF_POOL
 
 WINDOWS_PER_REFERENCE = 10
+DEPENDENT = 5.0  # standard errors; some thirty sizes and modalities are looked at
 _ROLES = {Network.ANSWER: "the q of answers", Network.PAIRING: "the q of image and text"}
 _LOSSES = {
     Network.ANSWER: "whether answers get worse cannot be measured",
@@ -86,7 +88,9 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
     workers: int = 2,
     progress: Progress = silent,
 ) -> BuiltReference:
-    """Freeze traffic as the reference. Equal input gives an equal digest on one machine.
+    """Freeze traffic, in order of time, as the reference.
+
+    Equal input gives an equal digest on one machine.
 
     Densities, novelty thresholds and networks come from the density part alone; EMI and all nulls
     from the calibration part alone, and so does whether a network has learned anything: one that
@@ -127,6 +131,7 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
         shares = count_shares(frozen, calibration, neighbourhood)
     arrays |= null_arrays(nulls)
     arrays |= share_arrays(shares)
+    dependent = _dependent(embedded)
     return BuiltReference(
         name=name,
         digest=digest_of(arrays, encoder_digest),
@@ -143,7 +148,11 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
                 for network, q in assessed.items()
             },
             "is_conditional_imported": conditional is not None,
-            "notes": _notes(len(embedded), usual_window or smallest_window, assessed),
+            "dependence": {m.value: asdict(blocks) for m, blocks in dependent.items()},
+            "notes": [
+                *_notes(len(embedded), usual_window or smallest_window, assessed),
+                *map(_dependence_note, dependent, dependent.values()),
+            ],
         },
         arrays=arrays,
         parts=tuple(CALIBRATION if held else DENSITY for held in in_calibration),
@@ -267,6 +276,26 @@ def _notes(n: int, usual_window: int, assessed: Mapping[Network, AssessedQ]) -> 
             "thresholds beyond half of the calibration part are extrapolated"
         )
     return notes
+
+
+def _dependent(embedded: Embedded) -> dict[Modality, BlockDispersion]:
+    """What tells most of each modality whose exchanges are not exchangeable in time."""
+    columns = {
+        Modality.VISUAL: embedded.z_v,
+        Modality.TEXTUAL: embedded.z_t,
+        Modality.RESPONSE: embedded.z_y,
+    }
+    found = {m: block_dispersion(z) for m, z in columns.items()}
+    plainest = {m: max(blocks, key=lambda b: b.z_score) for m, blocks in found.items() if blocks}
+    return {m: blocks for m, blocks in plainest.items() if blocks.z_score > DEPENDENT}
+
+
+def _dependence_note(modality: Modality, blocks: BlockDispersion) -> str:
+    return (
+        f"{modality} embeddings that follow each other are alike: blocks of {blocks.size} differ "
+        f"{blocks.ratio:.2f} times as much as random ones. Thresholds by resampling may alarm more "
+        "often than stated; `mllm-monitor calibrate --burn-in` takes them from whole windows"
+    )
 
 
 def seed_for(seed: int, purpose: int) -> int:

@@ -143,12 +143,12 @@ class Embedding:
     vectors: dict[str, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
 
     def rows(self, reader: LogReader, selection: Selection, report: Report) -> list[ReferenceRow]:
-        """One row for each chosen exchange, in the order of the files."""
+        """One row for each chosen exchange, in order of time."""
         rows: list[ReferenceRow] = []
         for chunk in self.chunks(reader, selection):
             rows += self.embed(chunk)
             report("embedding", len(rows), len(selection.chosen))
-        return rows
+        return sorted(rows, key=lambda row: row.exchange.time)
 
     def chunks(self, reader: LogReader, selection: Selection) -> Iterator[list[Exchange]]:
         """The chosen exchanges in the order of the files, a few at a time."""

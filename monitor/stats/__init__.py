@@ -1,6 +1,7 @@
 """Pure estimators, nulls and decisions: tensors and numbers in, tensors and numbers out."""
 
 from monitor.stats.attribution import RjsdAttribution, rjsd_attribution
+from monitor.stats.blocks import BlockDispersion, block_dispersion
 from monitor.stats.bound import Bound, emid_bound, emid_bound_unscaled, input_bound
 from monitor.stats.burn_in import BurnIn, dependence, share_of_windows, windows_needed
 from monitor.stats.club import ClubMoments, MiEstimate, Prediction, club_terms, mutual_information
@@ -22,6 +23,7 @@ from monitor.stats.sequential import Evidence, accumulate, rank_score, share_sco
 
 __all__ = [
     "DIRECTIONS",
+    "BlockDispersion",
     "Bound",
     "BurnIn",
     "ClubMoments",
@@ -38,6 +40,7 @@ __all__ = [
     "Spectrum",
     "accumulate",
     "alpha_per_test",
+    "block_dispersion",
     "calibrate_threshold",
     "club_terms",
     "decide",
