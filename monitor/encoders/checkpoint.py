@@ -78,11 +78,11 @@ class Checkpoint:
 
     @contextmanager
     def explained(self, part: str) -> Iterator[None]:
-        """Whatever the libraries raise, in one line that says which part of what is unfit."""
+        """Whatever is raised, in one line that says which part of which model is unfit."""
         try:
             yield
-        except EncoderError:
-            raise
+        except EncoderError as exc:
+            raise EncoderError(f"encoder {self.model}: {exc}") from exc
         except Exception as exc:  # they raise whatever comes up
             if is_out_of_memory(exc):
                 raise EncoderError(
@@ -91,8 +91,8 @@ class Checkpoint:
                 ) from exc
             said = f"{type(exc).__name__}: {' '.join(str(exc).split())[:200]}"
             raise EncoderError(
-                f"encoder {self.model}: its {part} cannot be loaded ({said}); the files are "
-                "damaged, incomplete or of another model: get them again"
+                f"encoder {self.model}: its {part} cannot be used ({said}); the files are "
+                "damaged, incomplete or of another kind of model: get them again or choose another"
             ) from exc
 
     def config(self) -> Any:
@@ -155,20 +155,10 @@ class Checkpoint:
         Raises:
             EncoderError: if a weight is not finite.
         """
-        hashes = [self._hash_of(name, weight) for name, weight in weights.items()]
+        with self.explained("weights"):
+            hashes = [_hash_of(name, weight) for name, weight in weights.items()]
         parts = json.dumps([facts, sorted(hashes)], sort_keys=True, default=list)
         return hashlib.sha256(parts.encode()).hexdigest()
-
-    def _hash_of(self, name: str, weight: Tensor) -> str:
-        whole = weight.detach().contiguous()
-        if not whole.isfinite().all():
-            raise EncoderError(
-                f"encoder {self.model}: its weight {name} holds numbers that are not finite; the "
-                "file is damaged: get it again"
-            )
-        hasher = hashlib.sha256(f"{whole.dtype} {tuple(whole.shape)}".encode())
-        hasher.update(whole.view(-1).view(torch.uint8).numpy().data)
-        return hasher.hexdigest()
 
     def require_file(self, *names: str) -> None:
         """Refuse a folder that has none of these; the library would make do without.
@@ -200,6 +190,18 @@ def computed_with(config: Any) -> dict[str, object]:
     return {"model_type": config.model_type} | {
         key: getattr(config, key) for key in _COMPUTED_WITH if hasattr(config, key)
     }
+
+
+def _hash_of(name: str, weight: Tensor) -> str:
+    whole = weight.detach().contiguous()
+    if not whole.isfinite().all():
+        raise EncoderError(
+            f"its weight {name} holds numbers that are not finite; the file is damaged: get it "
+            "again"
+        )
+    hasher = hashlib.sha256(f"{whole.dtype} {tuple(whole.shape)}".encode())
+    hasher.update(whole.view(-1).view(torch.uint8).numpy().data)
+    return hasher.hexdigest()
 
 
 def _is_path(model: str) -> bool:

@@ -46,10 +46,9 @@ class LanguageEncoder:
             "tokens": self._tokens.facts,
             "config": computed_with(config),
         }
-        with checkpoint.explained("weights"):
-            self.digest = checkpoint.identify(facts, model.state_dict())
+        self.digest = checkpoint.identify(facts, model.state_dict())
         self._runner = ModelRunner(model, load, device, precision)
-        with checkpoint.explained("model"):
+        with checkpoint.explained("output"):
             self.dim = self._embed(self._tokens.of(["probe"])).shape[1]
         self.facts = EncoderFacts(
             modality="textual",

@@ -54,6 +54,8 @@ def _patch_mean(output: Any, _mask: Tensor | None) -> Tensor:
 
 def _cls(output: Any, _mask: Tensor | None) -> Tensor:
     hidden: Tensor = output.last_hidden_state
+    if hidden.dim() != _SEQUENCE:
+        raise EncoderError("this model has no first position; choose the pooling mean or pooler")
     return hidden[:, 0]
 
 

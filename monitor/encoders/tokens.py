@@ -37,7 +37,7 @@ class Tokens:
             known = self._tokenizer.get_vocab()
             if max(known.values()) >= vocabulary:
                 raise EncoderError(
-                    f"encoder {checkpoint.model}: its tokenizer knows {len(known)} tokens and its "
+                    f"its tokenizer knows {len(known)} tokens and its "
                     f"weights {vocabulary}; get the files of one model"
                 )
             self.facts = {

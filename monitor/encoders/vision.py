@@ -53,10 +53,9 @@ class VisionEncoder:
             "processor": _settings_of(self._prepare_with),
             "config": computed_with(config),
         }
-        with checkpoint.explained("weights"):
-            self.digest = checkpoint.identify(facts, model.state_dict())
+        self.digest = checkpoint.identify(facts, model.state_dict())
         self._runner = ModelRunner(model, load, device, precision)
-        with checkpoint.explained("model"):
+        with checkpoint.explained("output"):
             self.dim = self._embed([self._prepare(_probe())]).shape[1]
         self.facts = EncoderFacts(
             modality="visual",

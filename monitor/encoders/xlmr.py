@@ -51,8 +51,7 @@ class EmbeddingLayerEncoder:
             "config": computed_with(config),
             "padding": self._padding,
         }
-        with checkpoint.explained("weights"):
-            self.digest = checkpoint.identify(facts, self._weights)
+        self.digest = checkpoint.identify(facts, self._weights)
         self.facts = EncoderFacts(
             modality="textual",
             model=checkpoint.model,

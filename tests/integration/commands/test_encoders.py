@@ -65,7 +65,7 @@ def test_the_daemon_refuses_a_broken_model_in_one_line_before_it_is_ready(tmp_pa
     refused = [line for line in done.stderr.splitlines() if line.startswith("mllm-monitor: ")]
     assert done.returncode == 2
     assert len(refused) == 1
-    assert f"encoder {models / CLIP}: its weights cannot be loaded" in refused[0]
+    assert f"encoder {models / CLIP}: its weights cannot be used" in refused[0]
     assert "Traceback" not in done.stderr
     assert "daemon_ready" not in done.stderr
 

@@ -65,8 +65,8 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "no JSON": (lambda f: (f / XLMR / "config.json").write_text("{"), "config.json cannot be"),
     "no weights": (lambda f: (f / CLIP / "model.safetensors").unlink(), "neither model.safet"),
     "no words": (lambda f: (f / XLMR / "model.safetensors").unlink(), "neither model.safet"),
-    "cut images": (lambda f: cut(f / CLIP / "model.safetensors"), "weights cannot be loaded"),
-    "cut texts": (lambda f: cut(f / XLMR / "model.safetensors"), "weights cannot be loaded"),
+    "cut images": (lambda f: cut(f / CLIP / "model.safetensors"), "weights cannot be used"),
+    "cut texts": (lambda f: cut(f / XLMR / "model.safetensors"), "weights cannot be used"),
     "NaN in images": (with_weight(CLIP, LAYER_NORM, not_a_number), "not finite"),
     "NaN in texts": (with_weight(XLMR, WORDS, not_a_number), "not finite"),
     "shape in images": (with_weight(CLIP, LAYER_NORM, shorter), "missing or of another shape"),
@@ -90,7 +90,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
         "holds no preprocessor_config.json",
     ),
     "no tokenizer": (lambda f: (f / XLMR / "tokenizer.json").unlink(), "holds no tokenizer.json"),
-    "cut tokenizer": (lambda f: cut(f / XLMR / "tokenizer.json"), "tokenizer cannot be loaded"),
+    "cut tokenizer": (lambda f: cut(f / XLMR / "tokenizer.json"), "tokenizer cannot be used"),
     "other tokenizer": (fewer_words, "knows 4000 tokens and its weights 1000"),
 }
 

@@ -179,3 +179,30 @@ def test_a_line_of_pixels_costs_no_more_than_a_long_image() -> None:
 def test_the_settings_know_every_pooling(section: type[Any], poolings: type[Any]) -> None:
     (names, _) = get_args(section.model_fields["pooling"].annotation)
     assert set(get_args(names)) == {pooling.value for pooling in poolings}
+
+
+def test_poolings_that_a_model_does_not_have_are_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    import transformers  # noqa: PLC0415 - takes seconds
+    from transformers.models.convnext.image_processing_pil_convnext import (  # noqa: PLC0415 - as above
+        ConvNextImageProcessorPil,
+    )
+
+    folder = tmp_path / CLIP
+    transformers.ResNetModel(
+        transformers.ResNetConfig(hidden_sizes=[8, 16], depths=[1, 1], embedding_size=8)
+    ).save_pretrained(folder)
+    ConvNextImageProcessorPil(size={"shortest_edge": 64}).save_pretrained(folder)
+    words = tmp_path / XLMR
+    transformers.DistilBertModel(
+        transformers.DistilBertConfig(
+            dim=16, hidden_dim=16, n_layers=1, n_heads=2, vocab_size=4_000
+        )
+    ).save_pretrained(words)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(TINY / XLMR / name, words)
+    with pytest.raises(EncoderError, match=f"{folder}: this model has no first position"):
+        custom("cls", "cls", tmp_path)
+    with pytest.raises(EncoderError, match=f"{words}: this model has no pooler"):
+        custom("mean", "pooler", tmp_path)
+    pair = custom("mean", "mean", tmp_path)
+    assert (pair.visual.dim, pair.textual.dim) == (16, 16)
