@@ -1,5 +1,6 @@
 """Formats by name, and the one that looks at each line to tell."""
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -116,8 +117,8 @@ class AutoFormat:
 
 
 def _elements(line: bytes) -> list[bytes]:
-    """What is in an array; nothing if it is none."""
-    if not line.lstrip().startswith(b"["):
+    """What is in an array of records; nothing if it is none."""
+    if not _ARRAY.match(line):
         return []
     try:
         return [bytes(element) for element in decode(_decode_elements, line)]
@@ -129,5 +130,6 @@ def _is_refused(records: Sequence[Record]) -> bool:
     return len(records) == 1 and isinstance(records[0], Rejection)
 
 
+_ARRAY = re.compile(rb"\s*\[\s*\{")
 _decode_keys = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_elements = msgspec.json.Decoder(list[Raw]).decode
