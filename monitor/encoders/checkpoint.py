@@ -19,6 +19,7 @@ _COMPUTED_WITH = (
     "hidden_act", "layer_norm_eps", "num_attention_heads", "num_hidden_layers", "hidden_size",
     "intermediate_size", "image_size", "patch_size", "vocab_size", "max_position_embeddings",
 )  # fmt: skip
+POOLER = "pooler."  # in the names of tensors; random numbers where the files have none
 _ASIDE = ("*.json", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "*.bin")  # one of them is enough, the first if there is a choice
 _NEVER = ("onnx/*", "openvino/*", "training_args.bin")
@@ -83,7 +84,7 @@ class Checkpoint:
             yield
         except EncoderError as exc:
             raise EncoderError(f"encoder {self.model}: {exc}") from exc
-        except Exception as exc:  # they raise whatever comes up
+        except Exception as exc:  # the libraries raise whatever comes up
             if is_out_of_memory(exc):
                 raise EncoderError(
                     f"encoder {self.model}: there is not enough memory for its {part}; free some, "
@@ -101,10 +102,10 @@ class Checkpoint:
             return transformers().AutoConfig.from_pretrained(self.folder, local_files_only=True)
 
     def model_of(self, architecture: Any, config: Any, *, needs_pooler: bool) -> nn.Module:
-        """The model with its weights in float32, every one of them from the files and finite.
+        """The model with its weights in float32, every one that counts from the files.
 
         Raises:
-            EncoderError: if a weight is missing, of another shape, or not a number.
+            EncoderError: if a weight is missing or of another shape.
         """
         files = self.weight_files
         with self.explained("weights"):
@@ -120,7 +121,7 @@ class Checkpoint:
         unfit = {name for name, *_ in report["mismatched_keys"]} | {
             name
             for name in report["missing_keys"]
-            if needs_pooler or "pooler." not in name  # often left out by those who do not need it
+            if needs_pooler or POOLER not in name  # often left out by those who do not need it
         }
         if unfit:
             raise EncoderError(

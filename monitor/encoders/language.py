@@ -11,7 +11,7 @@ from torch.nn import functional
 from monitor.encoders.checkpoint import Checkpoint, computed_with, transformers
 from monitor.encoders.device import ModelRunner, Precision
 from monitor.encoders.encoder import EncoderFacts
-from monitor.encoders.pooling import POOLS, Pooled, TextualPooling
+from monitor.encoders.pooling import Pooled, TextualPooling
 from monitor.encoders.tokens import LENGTH_MAX, Tokens
 from monitor.errors import EncoderError
 
@@ -35,7 +35,7 @@ class LanguageEncoder:
         effective, length = _as_declared(checkpoint, pooling)
 
         def load() -> Pooled:
-            return Pooled(_load(checkpoint, effective, config), POOLS[effective])
+            return Pooled(_load(checkpoint, effective, config), effective)
 
         model = load()
         self._tokens = Tokens(checkpoint, min(length, _positions(model)), int(config.vocab_size))
@@ -46,7 +46,7 @@ class LanguageEncoder:
             "tokens": self._tokens.facts,
             "config": computed_with(config),
         }
-        self.digest = checkpoint.identify(facts, model.state_dict())
+        self.digest = checkpoint.identify(facts, model.weights)
         self._runner = ModelRunner(model, load, device, precision)
         with checkpoint.explained("output"):
             self.dim = self._embed(self._tokens.of(["probe"])).shape[1]

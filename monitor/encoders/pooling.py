@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from monitor.encoders.checkpoint import POOLER
 from monitor.errors import EncoderError
 
 Pool = Callable[[Any, Tensor | None], Tensor]
@@ -35,16 +36,23 @@ class TextualPooling(StrEnum):
 class Pooled(nn.Module):
     """A model and what is made of its output: a batch in, one row for each of its inputs out."""
 
-    def __init__(self, model: nn.Module, pool: Pool) -> None:
+    def __init__(self, model: nn.Module, pooling: str) -> None:
         super().__init__()
         self.model = model
-        self._pool = pool
+        self._pooling = pooling
         self.requires_grad_(requires_grad=False)
         self.eval()
 
     def forward(self, **batch: Tensor) -> Tensor:
         """``(n, dim)``, of any length."""
-        return self._pool(self.model(**batch), batch.get("attention_mask"))
+        return POOLS[self._pooling](self.model(**batch), batch.get("attention_mask"))
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """All that the rows can depend on, by name."""
+        is_used = self._pooling == "pooler"
+        state: dict[str, Tensor] = self.state_dict()
+        return {name: w for name, w in state.items() if is_used or POOLER not in name}
 
 
 def _patch_mean(output: Any, _mask: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from monitor.encoders.containers import ImageFormat
 from monitor.encoders.device import ModelRunner, Precision
 from monitor.encoders.encoder import EncoderFacts
 from monitor.encoders.images import DecodedImage
-from monitor.encoders.pooling import POOLS, Pooled, VisualPooling
+from monitor.encoders.pooling import Pooled, VisualPooling
 from monitor.errors import EncoderError
 
 VERSION = 1  # raise it with every change of the code that moves an embedding
@@ -42,7 +42,7 @@ class VisionEncoder:
         self._prepare_with = _processor(checkpoint)
 
         def load() -> Pooled:
-            return Pooled(_load(checkpoint, pooling, config), POOLS[pooling])
+            return Pooled(_load(checkpoint, pooling, config), pooling)
 
         model = load()
         facts = {
@@ -53,7 +53,7 @@ class VisionEncoder:
             "processor": _settings_of(self._prepare_with),
             "config": computed_with(config),
         }
-        self.digest = checkpoint.identify(facts, model.state_dict())
+        self.digest = checkpoint.identify(facts, model.weights)
         self._runner = ModelRunner(model, load, device, precision)
         with checkpoint.explained("output"):
             self.dim = self._embed([self._prepare(_probe())]).shape[1]

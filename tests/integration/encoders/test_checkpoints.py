@@ -151,6 +151,14 @@ def test_the_same_weights_in_another_form_are_the_same_encoders(
     assert paper(folder).digest == paper().digest
 
 
+def test_weights_that_are_missing_and_not_needed_leave_the_digest_alone(tmp_path: Path) -> None:
+    folder = copied(tmp_path)
+    edit_weights(folder / XLMR, lambda w: {k: v for k, v in w.items() if "pooler" not in k})
+    assert custom("cls", "mean", folder).digest == custom("cls", "mean").digest
+    with pytest.raises(EncoderError, match=r"2 tensors are missing .*pooler\.dense\.bias"):
+        custom("cls", "pooler", folder)
+
+
 def edit_json(path: Path, **changed: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
@@ -179,6 +187,21 @@ def test_whatever_moves_an_embedding_changes_the_digest(name: str, tmp_path: Pat
     folder = copied(tmp_path)
     CHANGES[name](folder)
     assert paper(folder).digest != paper().digest
+
+
+def test_digests_outlive_releases_of_this_program_and_of_the_libraries() -> None:
+    # References in use were built with these; a change must raise a VERSION and say so.
+    pairs = paper(), custom("cls", "mean")
+    assert [(pair.visual.digest, pair.textual.digest) for pair in pairs] == [
+        (
+            "e4de158972bd34edb3304f20d315684e4d0bf1b1f255f353cb00683ab17d5c1e",
+            "afb18853bdd0cf5a008e03573f2ec504463bfd9fd15c118e50481eac90b12a3a",
+        ),
+        (
+            "acc2981577b31a19833c357d24194396778f24cab65f457f1c3454e782658e97",
+            "3b983dece65faff2783ec555fc413bbe0d875bb72892be3c8a719efcc98a8ef4",
+        ),
+    ]
 
 
 def test_poolings_and_precisions_have_digests_of_their_own() -> None:
