@@ -1,18 +1,23 @@
 """OpenTelemetry's conventions for generative AI: spans, events, and the older event a message."""
 
+import re
 from datetime import datetime
+from typing import Any
+
+import msgspec
 
 from monitor.errors import RecordRejectedError
 from monitor.traffic.formats.call import Call, labels_of
 from monitor.traffic.formats.messages import Query, answer_of, messages_in, query_of
 from monitor.traffic.formats.telemetry import Plain, Telemetry
 from monitor.traffic.formats.uploads import Uploads
-from monitor.traffic.formats.wire import Reason
+from monitor.traffic.formats.wire import Reason, decode
 
 DETAILS = "gen_ai.client.inference.operation.details"
 _USER, _CHOICE = "gen_ai.user.message", "gen_ai.choice"
 _INPUT, _OUTPUT = "gen_ai.input.messages", "gen_ai.output.messages"
 _TOLD = (_INPUT, _OUTPUT, "gen_ai.request.model", "gen_ai.response.model", "gen_ai.response.id")
+_BEFORE = {_INPUT: "gen_ai.prompt.", _OUTPUT: "gen_ai.completion."}
 _UNNAMED = "unknown_service"  # what SDKs call a service that nobody named
 # An agent's span repeats what its calls of the model say.
 _NO_CHAT = frozenset(
@@ -104,8 +109,28 @@ def _response(record: Telemetry, uploads: Uploads) -> str | None:
 def _content(record: Telemetry, key: str, uploads: Uploads) -> Plain:
     if (value := record.attributes.get(key)) is not None:
         return value
-    ref = record.text(f"{key}_ref")
-    return None if ref is None else uploads.read(ref)
+    if ref := record.text(f"{key}_ref"):
+        return uploads.read(ref)
+    return _numbered(record, _BEFORE[key]) or None
+
+
+def _numbered(record: Telemetry, prefix: str) -> list[Plain]:
+    """The messages that openllmetry wrote before there was a convention: an attribute a field."""
+    found: dict[int, dict[str, Plain]] = {}
+    for key, value in record.attributes.items():
+        leaf = _NUMBERED.fullmatch(key) if key.startswith(prefix) else None
+        if leaf is not None and isinstance(value, str):
+            found.setdefault(int(leaf["at"]), {})[leaf["field"]] = _parts(value)
+    return [found[at] for at in sorted(found)]
+
+
+def _parts(content: str) -> Plain:
+    if not content.startswith("[{"):
+        return content
+    try:
+        return list(decode(_decode_parts, content.encode()))
+    except RecordRejectedError:
+        return content
 
 
 def _message(record: Telemetry, latest: datetime) -> Call | None:
@@ -122,3 +147,7 @@ def _message(record: Telemetry, latest: datetime) -> Call | None:
     messages, _ = messages_in([body.get("message") or {}])
     call.response = answer_of(messages) or None
     return call
+
+
+_NUMBERED = re.compile(r"gen_ai\.(?:prompt|completion)\.(?P<at>\d{1,6})\.(?P<field>role|content)")
+_decode_parts = msgspec.json.Decoder(list[dict[str, Any]]).decode

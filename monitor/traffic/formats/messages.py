@@ -189,30 +189,31 @@ def _text_in(content: Raw) -> str:
 def _mended(text: str) -> Iterator[str]:
     """What a JSON text that was cut may have been up to there, best first."""
     closers: list[str] = []
-    end, closed_by = 0, ""  # up to where all values are whole
+    end = 0  # up to where all values are whole
     is_open = False
-    for token in _TOKEN.finditer(text):
+    for count, token in enumerate(_TOKEN.finditer(text)):
         sign = token[0]
         if sign in "[{":
             closers.append("]" if sign == "[" else "}")
-            end, closed_by = token.end(), "".join(reversed(closers))
+            end = token.end()
         elif sign in "]}":
             if not closers or closers.pop() != sign:
                 return
+            end = token.end()
         elif sign == ",":
-            end, closed_by = token.start(), "".join(reversed(closers))
+            end = token.start()
         else:
             is_open = not token[1]
-        if len(closers) > _MAX_DEPTH:
+        if len(closers) > _MAX_DEPTH or count > _MAX_TOKENS:
             return
-    if is_open:
-        text = _HALF_ESCAPE.sub("", text) + '"'
-    yield text + "".join(reversed(closers))
+    closed_by = "".join(reversed(closers))
+    yield (_HALF_ESCAPE.sub("", text) + '"' if is_open else text) + closed_by
     yield text[:end] + closed_by
 
 
 _TEXTS = frozenset({"text", "input_text", "output_text", "", None})
 _MAX_DEPTH = 64
+_MAX_TOKENS = 100_000
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+("?)|[\[\]{},]', re.DOTALL)
 _HALF_ESCAPE = re.compile(r"\\(?:u[\da-fA-F]{0,3})?\Z")
 _decode_holder = msgspec.json.Decoder(Holder).decode

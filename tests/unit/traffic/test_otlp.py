@@ -150,6 +150,24 @@ def test_older_events_alone_have_the_service_for_a_stream() -> None:
     assert exchange(logs(*told_one_by_one())).stream == "app"
 
 
+def test_numbered_attributes_of_older_instrumentations_are_read() -> None:
+    image = {"type": "image_url", "image_url": {"url": "https://a/1.png"}}
+    told = {
+        "gen_ai.request.model": "model",
+        "gen_ai.prompt.0.role": "system",
+        "gen_ai.prompt.0.content": "Be kind.",
+        "gen_ai.prompt.10.role": "user",
+        "gen_ai.prompt.10.content": json.dumps([{"type": "text", "text": "Then?"}, image]),
+        "gen_ai.prompt.9.role": "user",
+        "gen_ai.prompt.9.content": "[{Why?",
+        "gen_ai.completion.0.role": "assistant",
+        "gen_ai.completion.0.content": "So.",
+    }
+    found = exchange(traces(span(told)))
+    assert (found.text, found.response, len(found.images)) == ("Then?", "So.", 1)
+    assert found.labels["context_turns"] == "1"
+
+
 def test_content_that_is_not_captured_is_no_exchange() -> None:
     events = [event("gen_ai.user.message", body={}), event("gen_ai.choice", body={})]
     assert reasons(parsed(logs(*events))) == ["no_content"]
