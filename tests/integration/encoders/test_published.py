@@ -1,5 +1,6 @@
 """The published encoders give what the published program gives, with the same tiny weights."""
 
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from torch.nn import functional
 
 from monitor.encoders.containers import ImageFormat
 from monitor.encoders.encoder import EncoderPair
-from monitor.encoders.images import DecodedImage
+from monitor.encoders.images import DecodedImage, decode_image
+from monitor.service.wiring import image_limits
+from monitor.settings import Settings
 from tests.integration.encoders.checkpoints import TINY, XLMR, copied, edit_weights, paper
 
 ROWS = 24  # of OwlEval, of which the golden values are
@@ -62,6 +65,16 @@ def test_real_images_and_texts_have_the_golden_embeddings(
     found["z_v"] = pair.visual.encode(images).numpy()
     for name, z in found.items():
         np.testing.assert_allclose(z, golden[name], rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_models_see_the_pixels_that_the_published_program_sees() -> None:
+    rng = np.random.default_rng(6)
+    coarse = Image.fromarray(rng.integers(0, 256, (30, 41, 3), dtype=np.uint8))
+    file = io.BytesIO()
+    coarse.resize((2_048, 1_499), Image.Resampling.BICUBIC).save(file, "JPEG", quality=90)
+    limits = image_limits(Settings.model_validate({"encoders": {"preset": "paper"}}))
+    found = decode_image(file.getvalue(), limits)
+    np.testing.assert_array_equal(found.pixels, np.asarray(Image.open(file).convert("RGB")))
 
 
 def test_texts_are_embedded_as_by_a_forward_pass_of_the_whole_model(pair: EncoderPair) -> None:
