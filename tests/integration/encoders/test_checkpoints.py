@@ -9,7 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from monitor.encoders.presets import Execution, ModelChoice, pretrained_encoders
+from monitor.encoders.presets import (
+    PAPER_TEXTUAL,
+    PAPER_VISUAL,
+    Execution,
+    ModelChoice,
+    pretrained_encoders,
+)
 from monitor.errors import EncoderError
 from tests.integration.encoders.checkpoints import (
     CLIP,
@@ -123,6 +129,24 @@ def test_a_model_that_cannot_be_downloaded_is_refused_with_the_way_to_get_it(
         )
     assert "openai/clip-vit-base-patch32" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+def test_hub_ids_are_taken_from_the_local_cache_without_a_network(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copied(tmp_path)
+    for name, model in ((CLIP, PAPER_VISUAL), (XLMR, PAPER_TEXTUAL)):
+        if form == "bin":
+            as_bin(folder / name)
+        kept = tmp_path / f"models--{model.replace('/', '--')}"
+        (kept / "refs").mkdir(parents=True)
+        (kept / "refs" / "main").write_text("a" * 40)
+        shutil.copytree(folder / name, kept / "snapshots" / ("a" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    pair = pretrained_encoders("paper", ModelChoice(), ModelChoice(), CPU)
+    assert pair.digest == paper().digest
+    assert [fact.model for fact in pair.facts] == [PAPER_VISUAL, PAPER_TEXTUAL]
 
 
 def test_a_model_that_is_too_large_for_the_machine_is_said_to_be(
