@@ -1,0 +1,65 @@
+"""``reference`` as a command over simulated traffic: networks that learn, kept and imported."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from monitor.commands import reference, replay
+from monitor.store.engine import open_database
+from monitor.store.references import active_references, load_arrays
+from tests.integration.commands.program import Program, reduced, write_log
+
+SETTINGS = "windows: {min_samples: 30}\nsampling: {per_pane: 600}\nreference: {null_draws: 50}\n"
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    """The program in a folder with the logs of two days."""
+    monkeypatch.chdir(tmp_path)
+    for command in (reference, replay):
+        monkeypatch.setattr(command, "load_encoders", reduced)
+    (tmp_path / "monitor.yaml").write_text(SETTINGS)
+    for seed in (1, 2):
+        write_log(tmp_path / f"day{seed}.jsonl", seed, 300, stream="llava")
+    return Program(monkeypatch)
+
+
+def weights_of_answers() -> dict[str, Tensor]:
+    """The q of answers of the active reference, as a checkpoint has it."""
+    with open_database("sqlite:///mllm-monitor.db") as database, database.read() as session:
+        (digest,) = active_references(session).values()
+        arrays = load_arrays(session, digest)
+    prefix = "q_answer/"
+    return {
+        name.removeprefix(prefix): torch.from_numpy(array)
+        for name, array in arrays.items()
+        if name.startswith(prefix)
+    }
+
+
+def test_a_q_from_a_checkpoint_is_used_as_it_is(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(capsys, "reference", "build", "day1.jsonl") == 0
+    assert "q of answers: " in program.err
+    weights = weights_of_answers()
+    torch.save(weights, "q.pt")
+    given = ("--conditional", "q.pt", "--activate")
+    assert program(capsys, "reference", "build", "day2.jsonl", "--name", "second", *given) == 0
+    assert "q of answers" not in program.err  # neither trained nor noted
+    imported = weights_of_answers()
+    assert imported.keys() == weights.keys()
+    assert all(torch.equal(imported[name], weights[name]) for name in weights)
+
+
+def test_a_replay_judges_no_exchange_that_the_reference_was_built_from(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(capsys, "reference", "build", "day1.jsonl") == 0
+    assert program(capsys, "replay", "day1.jsonl", "day2.jsonl", "--json") == 0
+    assert "window_overlaps_reference" in program.err
+    measured = [json.loads(line) for line in program.out.splitlines()]
+    assert {m["n"] for m in measured if m["signal"] == "textual_discrepancy"} == {300}
