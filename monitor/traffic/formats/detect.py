@@ -19,7 +19,15 @@ from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
 from monitor.traffic.formats.otlp import NO_UPLOADS, OtlpFormat
 from monitor.traffic.formats.uploads import Uploads
-from monitor.traffic.formats.wire import Format, Reason, Record, decode, rejection
+from monitor.traffic.formats.wire import (
+    MAX_RECORDS,
+    Format,
+    Reason,
+    Record,
+    decode,
+    rejection,
+    too_many_records,
+)
 from monitor.traffic.joining import Joiner
 
 AUTO = "auto"
@@ -88,8 +96,13 @@ class AutoFormat:
         records = self._last.parse(line, latest)
         if not _is_refused(records):
             return records
-        if elements := _elements(line):
-            return [record for element in elements for record in self._element(element, latest)]
+        elements = _elements(line)
+        if len(elements) > MAX_RECORDS:
+            return (rejection(too_many_records(), line),)
+        if elements:
+            return [
+                record for element in elements for record in self._element(bytes(element), latest)
+            ]
         return self._otherwise(line, latest, records)
 
     def _element(self, line: bytes, latest: datetime) -> Sequence[Record]:
@@ -116,14 +129,15 @@ class AutoFormat:
         return meant.parse(line, latest)
 
 
-def _elements(line: bytes) -> list[bytes]:
+def _elements(line: bytes) -> list[Raw]:
     """What is in an array of records; nothing if it is none."""
     if not _ARRAY.match(line):
         return []
     try:
-        return [bytes(element) for element in decode(_decode_elements, line)]
+        elements: list[Raw] = decode(_decode_elements, line)
     except RecordRejectedError:
         return []
+    return elements
 
 
 def _is_refused(records: Sequence[Record]) -> bool:

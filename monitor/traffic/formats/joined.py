@@ -7,7 +7,7 @@ from datetime import datetime
 from monitor.errors import RecordRejectedError
 from monitor.records import Rejection
 from monitor.traffic.formats.call import PieceFormat
-from monitor.traffic.formats.wire import Record, rejection
+from monitor.traffic.formats.wire import MAX_RECORDS, Record, rejection, too_many_records
 from monitor.traffic.joining import Joiner
 
 
@@ -33,7 +33,9 @@ class JoinedFormat:
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         records: list[Record] = []
         try:
-            for piece in self._form.pieces(line, latest):
+            for count, piece in enumerate(self._form.pieces(line, latest)):
+                if count == MAX_RECORDS:
+                    raise too_many_records()
                 if isinstance(piece, Rejection):
                     records.append(piece)
                 else:

@@ -19,6 +19,7 @@ EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_IMAGES = 64
 EXCERPT_CHARS = 120
 MAX_ID_CHARS = 256
+MAX_RECORDS = 50_000  # in one line or body; exporters send some thousands at most
 
 Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
 StreamName = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -191,6 +192,10 @@ def clean(text: str, max_chars: int | None = None) -> str:
 def label_texts(labels: dict[str, str | int | float | bool] | None) -> dict[str, str]:
     """Labels as text; true and false are spelled as in JSON."""
     return {clean(key): _label_text(value) for key, value in (labels or {}).items()}
+
+
+def too_many_records() -> RecordRejectedError:
+    return RecordRejectedError(Reason.TOO_LONG, f"more than {MAX_RECORDS} records in one")
 
 
 def rejection(error: RecordRejectedError, line: bytes) -> Rejection:

@@ -9,7 +9,7 @@ from monitor.settings import SourceSettings
 from monitor.traffic.formats.detect import NAMES, AutoFormat, format_named
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
-from monitor.traffic.formats.wire import Wire
+from monitor.traffic.formats.wire import MAX_RECORDS, Wire
 from tests.unit.traffic import captured
 from tests.unit.traffic.captured import exchanges, lines
 from tests.unit.traffic.lines import LATEST, chat, exchange, native, records, refusal
@@ -48,6 +48,24 @@ def test_an_array_holds_records_of_any_format() -> None:
     array = b"[" + b",".join([native(), chat(), LATE, b"5", b"[]"]) + b"]"
     kinds = [type(record) for record in format_named("auto").parse(array, LATEST)]
     assert kinds == [Wire, Wire, LateTarget, Rejection, Rejection]
+
+
+def test_an_array_without_records_is_no_array_of_them() -> None:
+    assert refusal(format_named("auto"), b"[1, 2, 3]").reason == "not_an_object"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[{}" + b",{}" * MAX_RECORDS + b"]",
+        b'{"resourceSpans":[{"scopeSpans":[{"spans":[5' + b",5" * MAX_RECORDS + b"]}]}]}",
+    ],
+    ids=["array", "export"],
+)
+def test_records_without_number_are_not_all_read(line: bytes) -> None:
+    found = records(format_named("auto"), line)
+    assert len(found) <= MAX_RECORDS + 1
+    assert [r.reason for r in found[-1:] if isinstance(r, Rejection)] == ["too_long"]
 
 
 def test_a_record_that_is_no_call_is_passed_over_and_not_refused() -> None:
