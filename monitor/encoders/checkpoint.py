@@ -22,6 +22,7 @@ _COMPUTED_WITH = (
 POOLER = "pooler."  # in the names of tensors; random numbers where the files have none
 _ASIDE = ("*.json", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "*.bin")  # one of them is enough, the first if there is a choice
+_HASHED_AT_ONCE = 2**20  # numbers
 _NEVER = ("onnx/*", "openvino/*", "training_args.bin")
 
 
@@ -194,14 +195,17 @@ def computed_with(config: Any) -> dict[str, object]:
 
 
 def _hash_of(name: str, weight: Tensor) -> str:
-    whole = weight.detach().contiguous()
-    if not whole.isfinite().all():
-        raise EncoderError(
-            f"its weight {name} holds numbers that are not finite; the file is damaged: get it "
-            "again"
-        )
-    hasher = hashlib.sha256(f"{whole.dtype} {tuple(whole.shape)}".encode())
-    hasher.update(whole.view(-1).view(torch.uint8).numpy().data)
+    hasher = hashlib.sha256(f"{weight.dtype} {tuple(weight.shape)}".encode())
+    # In parts: asking all numbers at once takes twice the memory of the largest weight again.
+    numbers = weight.detach().contiguous().view(-1)
+    for start in range(0, len(numbers), _HASHED_AT_ONCE):
+        part = numbers[start : start + _HASHED_AT_ONCE]
+        if not part.isfinite().all():
+            raise EncoderError(
+                f"its weight {name} holds numbers that are not finite; the file is damaged: get it "
+                "again"
+            )
+        hasher.update(part.view(torch.uint8).numpy().data)
     return hasher.hexdigest()
 
 
