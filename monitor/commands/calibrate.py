@@ -73,7 +73,10 @@ def run_calibrate(settings: Settings, wish: Wish) -> None:
             base = _base(session, wish)
             arrays = load_arrays(session, base.digest)
         shelf = ReferenceShelf(
-            database=database, data_dir=settings.data_dir, encoder_digest=encoders.digest
+            database=database,
+            data_dir=settings.data_dir,
+            encoder_digest=encoders.digest,
+            encoder_name=encoders.name,
         )
         loaded = shelf.get(base.digest)
         promise = _promise(settings)

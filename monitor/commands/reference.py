@@ -10,6 +10,7 @@ from pathlib import Path
 
 from monitor.commands.replay import require_format
 from monitor.commands.terminal import progress, put, put_json, put_table, say, simple_table
+from monitor.encoders.encoder import EncoderPair
 from monitor.errors import ReferenceTooSmallError
 from monitor.records import ReferenceVersion
 from monitor.reference.artefact import Network, Reference
@@ -115,7 +116,7 @@ def build_reference(settings: Settings, wish: Wish) -> None:
         _say_what_was_built(version, selection)
         put(version.identity)
         if wish.activate_it or (wish.activate_it is None and is_first):
-            require_quality(_loaded(settings, database, version, encoders.digest))
+            require_quality(_loaded(settings, database, version, encoders))
             with database.begin() as session:
                 activate(session, version.digest, scope, utc_now())
 
@@ -166,7 +167,7 @@ def activate_reference(
     with opened_database(settings) as database:
         with database.read() as session:
             version = find_reference(session, name)
-        reference = _loaded(settings, database, version, encoders.digest)
+        reference = _loaded(settings, database, version, encoders)
         if not without_quality:
             require_quality(reference)
         with database.begin() as session:
@@ -236,10 +237,13 @@ def _imported(path: Path | None, dim: int) -> QNetwork | None:
 
 
 def _loaded(
-    settings: Settings, database: Database, version: ReferenceVersion, encoder_digest: str
+    settings: Settings, database: Database, version: ReferenceVersion, encoders: EncoderPair
 ) -> Reference:
     shelf = ReferenceShelf(
-        database=database, data_dir=settings.data_dir, encoder_digest=encoder_digest
+        database=database,
+        data_dir=settings.data_dir,
+        encoder_digest=encoders.digest,
+        encoder_name=encoders.name,
     )
     return shelf.get(version.digest).reference
 
