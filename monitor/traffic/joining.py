@@ -16,6 +16,7 @@ from monitor.traffic.formats.wire import Reason, Record, rejection
 LIMIT = timedelta(minutes=5)
 MAX_CALLS = 50_000
 MAX_WAITING_BYTES = 64 * 2**20
+MAX_NAMES = 64
 _TWINS_LOOKED_AT = 16
 
 
@@ -147,7 +148,8 @@ class Joiner:
             self._note(entry)
             entry.waiting = entry.waiting.joined(call)
         self._name(entry, call)
-        labels = [self._labels.pop(key) for key in self._keys(entry) if key in self._labels]
+        found = (self._take_label(key) for key in self._keys(entry))
+        labels = [label for label in found if label is not None]
         if entry.waiting is None:
             if call.target is not None and not entry.has_target:
                 labels.append(Label(call.id, call.time, call.target))
@@ -169,6 +171,8 @@ class Joiner:
         return None
 
     def _name(self, entry: _Entry, call: Call) -> None:
+        if len(entry.ids) + len(entry.aliases) + len(entry.intervals) > MAX_NAMES:
+            return
         if call.id not in self._ids:
             self._ids[call.id] = entry
             entry.ids.append(call.id)
@@ -195,12 +199,16 @@ class Joiner:
         entry = self._ids.get(label.key) or (named if is_unique else None)
         if entry is not None:
             return self._label_entry(entry, label)
-        if label.key not in self._labels:
+        if self._take_label(label.key) is None:
             self._label_queue.append((self._newest + self._limit, label.key))
         self._labels[label.key] = label
-        if len(self._label_queue) > self._max_calls:
-            return self._let_label_go(self._label_queue.popleft()[1])
-        return []
+        self._bytes += len(label.target)
+        records: list[Record] = []
+        while self._label_queue and (
+            len(self._label_queue) > self._max_calls or self._bytes > self._max_bytes
+        ):
+            records += self._let_label_go(self._label_queue.popleft()[1])
+        return records
 
     def _label_entry(self, entry: _Entry, label: Label) -> list[Record]:
         self._note(entry)
@@ -244,7 +252,12 @@ class Joiner:
         return [record]
 
     def _let_label_go(self, key: str) -> list[Record]:
-        return [self._orphaned_label()] if self._labels.pop(key, None) else []
+        return [self._orphaned_label()] if self._take_label(key) else []
+
+    def _take_label(self, key: str) -> Label | None:
+        label = self._labels.pop(key, None)
+        self._bytes -= len(label.target) if label else 0
+        return label
 
     def _orphaned_label(self) -> Rejection:
         self.orphans[Reason.UNKNOWN_CALL] += 1
@@ -268,6 +281,7 @@ class Joiner:
         for _ in range(attempt.begun):
             self._queue.pop()
         self._bytes = sum(entry.held_bytes for entry in self._queue)
+        self._bytes += sum(len(label.target) for label in self._labels.values())
         self._ids, self._aliases, self._twins = {}, {}, {}
         for entry in self._queue:
             self._ids |= dict.fromkeys(entry.ids, entry)

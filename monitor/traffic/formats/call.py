@@ -84,9 +84,10 @@ class Call(Struct):
         """About what it takes in memory."""
         query = self.query
         if query is None:
-            return len(self.response or "")
+            return len(self.response or "") + len(self.target or "")
         images = sum(len(memoryview(i)) for i in query.images if isinstance(i, Raw))
-        return images + len(query.text) + len(self.response or "")
+        texts = (query.text, self.response, self.target)
+        return images + sum(len(text or "") for text in texts)
 
     def wire(self) -> Wire:
         """The record of an exchange.

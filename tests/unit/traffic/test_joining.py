@@ -194,7 +194,18 @@ def test_memory_is_bounded_by_calls_and_by_bytes() -> None:
         joiner.offer(Label(f"l{i}", NOON, "x"))
     assert (len(joiner._queue), len(joiner._ids), len(joiner._labels)) == (10, 10, 10)
     joiner.offer(request("big", query=Query("x" * 990, [])))
-    assert (len(joiner._queue), joiner._bytes) == (3, 998)
+    assert (len(joiner._queue), joiner._bytes) == (1, 990 + 10)
+    joiner.flush()
+    assert not any((joiner._ids, joiner._aliases, joiner._twins, joiner._labels, joiner._bytes))
+
+
+def test_the_names_of_one_call_and_waiting_targets_are_bounded_too() -> None:
+    joiner = Joiner(max_waiting_bytes=1_000)
+    for i in range(1_000):
+        joiner.offer(span(str(i), i, 5_000 - i, aliases=(f"alias {i}",)))
+        joiner.offer(Label(str(i), NOON, "x" * 300))
+    assert (len(joiner._queue), len(joiner._labels), joiner._bytes) == (1, 3, 900)
+    assert len(joiner._ids) + len(joiner._aliases) <= 64
     joiner.flush()
     assert not any((joiner._ids, joiner._aliases, joiner._twins, joiner._labels, joiner._bytes))
 
