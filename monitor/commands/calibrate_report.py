@@ -159,7 +159,7 @@ def _typical(reference: Reference, sizes: Mapping[Signal, int]) -> dict[Signal, 
     """A window in the middle of what is normal, in the order of the signals."""
     at = {s: max(sizes[s], reference.frozen.smallest_window) for s in Signal}
     centres = {s: null.mean(at[s]) for s, null in reference.nulls.items()}
-    centres |= {s: law.count / law.pool for s, law in reference.share_nulls.items()}
+    centres |= {s: law.mean(at[s]) for s, law in reference.share_nulls.items()}
     return {s: Estimate(at[s], centres[s]) for s in Signal if s in centres}
 
 

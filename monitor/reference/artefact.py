@@ -23,7 +23,7 @@ from monitor.reference.faiss_index import (
     neighbours,
     open_index,
 )
-from monitor.stats.burn_in import BurnIn, counts_of, share_of_windows
+from monitor.stats.burn_in import BurnIn, ShareBurnIn
 from monitor.stats.club import MiEstimate
 from monitor.stats.emi import emi
 from monitor.stats.novelty import ShareNull
@@ -248,7 +248,7 @@ class Reference:
     facts: Mapping[str, object]
     frozen: FrozenReference
     nulls: Mapping[Signal, Null | BurnIn]
-    share_nulls: Mapping[Signal, ShareNull]
+    share_nulls: Mapping[Signal, ShareNull | ShareBurnIn]
     density: Embedded
     density_positions: Ints  # of the density part in the whole reference
 
@@ -378,12 +378,10 @@ def _null_from(arrays: Arrays, signal: str) -> Null | BurnIn:
     return BurnIn.of(null, windows["sizes"], windows["values"]) if windows else null
 
 
-def _share_from(arrays: Arrays, signal: str) -> ShareNull:
-    if not (windows := _under(arrays, f"{BURN_IN}/{signal}")):
-        return ShareNull(*arrays[f"share/{signal}"].tolist())
-    known = np.isfinite(windows["values"])
-    sizes = windows["sizes"][known]
-    return share_of_windows(counts_of(windows["values"][known], sizes), sizes)
+def _share_from(arrays: Arrays, signal: str) -> ShareNull | ShareBurnIn:
+    if windows := _under(arrays, f"{BURN_IN}/{signal}"):
+        return ShareBurnIn.of(windows["sizes"], windows["values"])
+    return ShareNull(*arrays[f"share/{signal}"].tolist())
 
 
 def _under(arrays: Arrays, room: str) -> dict[str, npt.NDArray[Any]]:

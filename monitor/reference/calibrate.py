@@ -221,7 +221,8 @@ class _WindowNulls:
         for side in SIDES[DIRECTIONS[signal]]:
             if (share := self.reference.share_nulls.get(signal)) is not None:
                 count = round(estimate.value * estimate.n)
-                score = share_score(share, count, estimate.n, tolerance=side * TOLERANCE)
+                law = share if isinstance(share, ShareNull) else share.law
+                score = share_score(law, count, estimate.n, tolerance=side * TOLERANCE)
                 found.append(side * score)
             elif (draws := self.draws(signal, side * TOLERANCE)) is not None:
                 found.append(side * rank_score(_known(draws), estimate.value))

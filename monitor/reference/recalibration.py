@@ -27,7 +27,7 @@ from monitor.reference.build import NULLS, seed_for
 from monitor.reference.calibrate import count_shares, draw_nulls
 from monitor.reference.conditional import Progress, silent
 from monitor.reference.signals import COMPONENTS, Estimate, single_threaded
-from monitor.stats.burn_in import BurnIn, counts_of, dependence, dispersion_of_shares
+from monitor.stats.burn_in import BurnIn, ShareBurnIn, dependence
 
 SHARES = (Signal.NOVELTY_VISUAL, Signal.NOVELTY_TEXTUAL, Signal.IMAGE_SHARE)
 CHANCE = 1e-3  # of calling windows over-dispersed that are not, signal by signal
@@ -114,15 +114,14 @@ def _observed(
         return None
     if f"null/{signal}/sizes" in arrays:
         null = resampled_null(arrays, signal)
-        burn_in = BurnIn.of(null, sizes, values)
-        series, dispersion, sure = burn_in.known, burn_in.dispersion(), null.draws.shape[1]
+        burn_in, sure = BurnIn.of(null, sizes, values), null.draws.shape[1]
     elif f"share/{signal}" in arrays:
-        series, n = values[known], sizes[known]
-        dispersion, sure = dispersion_of_shares(counts_of(series, n), n), int(n.sum())
+        burn_in, sure = ShareBurnIn.of(sizes, values).windows, int(sizes[known].sum())
     else:
         return None
+    dispersion = burn_in.dispersion()
     limit = float(np.sqrt(f.isf(CHANCE, k - 1, sure - 1)))
-    return Observed(signal, k, dispersion, dispersion > limit, dependence(series))
+    return Observed(signal, k, dispersion, dispersion > limit, dependence(burn_in.known))
 
 
 def _columns(windows: Sequence[PastWindow], signal: Signal) -> tuple[Ints, Floats]:

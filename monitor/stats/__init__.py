@@ -3,7 +3,13 @@
 from monitor.stats.attribution import RjsdAttribution, rjsd_attribution
 from monitor.stats.blocks import BlockDispersion, block_dispersion
 from monitor.stats.bound import Bound, emid_bound, emid_bound_unscaled, input_bound
-from monitor.stats.burn_in import BurnIn, dependence, share_of_windows, windows_needed
+from monitor.stats.burn_in import (
+    BurnIn,
+    ShareBurnIn,
+    dependence,
+    share_of_windows,
+    windows_needed,
+)
 from monitor.stats.club import ClubMoments, MiEstimate, Prediction, club_terms, mutual_information
 from monitor.stats.decision import (
     DIRECTIONS,
@@ -36,6 +42,7 @@ __all__ = [
     "Prediction",
     "RjsdAttribution",
     "SecondMoments",
+    "ShareBurnIn",
     "ShareNull",
     "Spectrum",
     "accumulate",

@@ -1,12 +1,13 @@
 """The distribution of a signal over past healthy windows, whole ones as they came."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import numpy as np
 
+from monitor.stats.decision import Decision, Direction, decide, judge
 from monitor.stats.novelty import ShareNull
-from monitor.stats.null import Floats, Ints, Null
+from monitor.stats.null import Floats, Ints
 
 # How far beyond what windows have shown a threshold may lie: the tail model is within 1.4 of its
 # promise at 50 times as rare as 200 draws resolve.
@@ -28,29 +29,43 @@ def alpha_supported(windows: int) -> float:
     return 1 / (REACH * windows)
 
 
+class ByChance(Protocol):
+    """What a signal is at any ``n`` where windows differ by chance alone."""
+
+    @property
+    def smallest(self) -> int:
+        """Events below which nothing is said."""
+
+    def mean(self, n: int) -> float:
+        """Expectation in a window of ``n`` events."""
+
+    def variance(self, n: Ints) -> Floats:
+        """Variance in windows of so many events, ``(k,)``."""
+
+
 @dataclass(frozen=True, slots=True)
 class BurnIn:
-    """Healthy windows of one signal, carried to any ``n`` by the law of its resampled null.
+    """Healthy windows of one signal, carried to any ``n`` by the law that chance alone has.
 
     ``value_i = mean(n_i) + centre + deviation_i`` with ``Var deviation_i = v(n_i) + between``:
-    ``mean`` and ``v`` are the null's, ``centre`` is what its finite pool is off by, ``between`` is
-    what windows differ beyond chance: bursts, rhythm, equal requests. ``at`` gives each deviation
-    the spread that it would have at another ``n``; at the windows' own ``n`` they stay as they
-    were, so the promise of an order statistic holds for every law of exchangeable windows.
+    ``mean`` and ``v`` are those of resampling, ``centre`` is what its finite pool is off by,
+    ``between`` is what windows differ beyond chance: bursts, rhythm, equal requests. ``at`` gives
+    each deviation the spread that it would have at another ``n``; at the windows' own ``n`` they
+    stay as they were, so an order statistic keeps its promise for any law of exchangeable windows.
     """
 
-    null: Null
+    by_chance: ByChance
     sizes: Ints  # (k,) events of each window
-    off: Floats  # (k,) value less the null's mean at its n, NaN where a window had no value
+    off: Floats  # (k,) value less the mean by chance at its n, NaN where a window had no value
     between: float  # variance
 
     @classmethod
-    def of(cls, null: Null, sizes: Ints, values: Floats) -> Self:
-        """Compare windows with the null that they are to replace.
+    def of(cls, by_chance: ByChance, sizes: Ints, values: Floats) -> Self:
+        """Compare windows with the law that they are to replace.
 
         Args:
-            null: the signal's, by resampling.
-            sizes: ``(k,)`` events per window, each at least ``null.sizes[0]`` where it has a value.
+            by_chance: the signal's null by resampling, or the law of a share.
+            sizes: ``(k,)`` events per window, at least ``by_chance.smallest`` for a value.
             values: ``(k,)``, NaN for a window without a value, at least two others.
 
         Raises:
@@ -62,14 +77,14 @@ class BurnIn:
         known = np.isfinite(values)
         if known.sum() < 2 or np.isinf(values).any():  # noqa: PLR2004 - a spread takes two
             raise ValueError("a burn-in needs at least two windows with a value, all finite")
-        if (sizes[known] < null.sizes[0]).any():
-            raise ValueError(f"windows of fewer than {null.sizes[0]} events have no null")
+        if (sizes[known] < by_chance.smallest).any():
+            raise ValueError(f"windows of fewer than {by_chance.smallest} events have no null")
         off = values.copy()
         distinct, place = np.unique(sizes[known], return_inverse=True)
-        off[known] -= np.array([null.mean(int(n)) for n in distinct])[place]
-        by_chance = null.variance(sizes[known]).mean()
-        between = max(0.0, float(off[known].var(ddof=1) - by_chance))
-        return cls(null, sizes, off, between)
+        off[known] -= np.array([by_chance.mean(int(n)) for n in distinct])[place]
+        expected = by_chance.variance(sizes[known]).mean()
+        between = max(0.0, float(off[known].var(ddof=1) - expected))
+        return cls(by_chance, sizes, off, between)
 
     @property
     def known(self) -> Floats:
@@ -83,12 +98,12 @@ class BurnIn:
             n: events in the window to be judged.
 
         Returns:
-            ``(k,)``, NaN where a window had no value; None below the null's smallest size.
+            ``(k,)``, NaN where a window had no value; None below the smallest size.
         """
-        if n < self.null.sizes[0]:
+        if n < self.by_chance.smallest:
             return None
-        (at_n,) = self.null.variance(np.array([n])) + self.between
-        own = self.null.variance(self.sizes) + self.between
+        (at_n,) = self.by_chance.variance(np.array([n])) + self.between
+        own = self.by_chance.variance(self.sizes) + self.between
         scale = np.ones_like(own)
         np.divide(at_n, own, out=scale, where=own > 0)
         there: Floats = self.mean(n) + np.sqrt(scale) * (self.off - self.known.mean())
@@ -96,18 +111,18 @@ class BurnIn:
 
     def mean(self, n: int) -> float:
         """Mean of ``at(n)``, windows without a value left out."""
-        return self.null.mean(n) + float(self.known.mean())
+        return self.by_chance.mean(n) + float(self.known.mean())
 
     def centre_error(self, n: int) -> float:
         """Standard error of the mean of ``at(n)``, by as many windows as are independent."""
-        (at_n,) = self.null.variance(np.array([n])) + self.between
+        (at_n,) = self.by_chance.variance(np.array([n])) + self.between
         independent = len(self.known) / dependence(self.known)
         return float(np.sqrt(at_n / independent))
 
     def dispersion(self) -> float:
         """Spread of the windows in units of what chance gives; 1 where that is all."""
-        by_chance = self.null.variance(self.sizes[np.isfinite(self.off)]).mean()
-        return float(self.known.std(ddof=1) / np.sqrt(by_chance)) if by_chance > 0 else 1.0
+        expected = self.by_chance.variance(self.sizes[np.isfinite(self.off)]).mean()
+        return float(self.known.std(ddof=1) / np.sqrt(expected)) if expected > 0 else 1.0
 
 
 def dependence(series: Floats) -> float:
@@ -147,18 +162,6 @@ def counts_of(shares: Floats, sizes: Ints) -> Ints:
     return np.rint(shares * sizes).astype(np.int64)
 
 
-def dispersion_of_shares(counts: Ints, sizes: Ints) -> float:
-    """Spread of shares over windows in units of what chance gives; 1 where that is all.
-
-    The root of Pearson's statistic by its degrees of freedom; arguments as ``share_of_windows``.
-    """
-    p = counts.sum() / sizes.sum()
-    if not 0 < p < 1:
-        return 1.0
-    pearson = (np.square(counts - sizes * p) / (sizes * p * (1 - p))).sum()
-    return float(np.sqrt(pearson / (len(sizes) - 1)))
-
-
 def share_of_windows(counts: Ints, sizes: Ints) -> ShareNull:
     """Law of a share over past healthy windows, with what they differ beyond chance.
 
@@ -180,9 +183,48 @@ def share_of_windows(counts: Ints, sizes: Ints) -> ShareNull:
     p = counts.sum() / total
     if not 0 < p < 1:
         return ShareNull(float(counts.sum()), float(total))
-    excess = dispersion_of_shares(counts, sizes) ** 2 - 1
-    beyond = excess * (len(sizes) - 1) / max(float((sizes - 1).sum()), 1.0)
+    pearson = float((np.square(counts - sizes * p) / (sizes * p * (1 - p))).sum())
+    beyond = (pearson - (len(sizes) - 1)) / max(float((sizes - 1).sum()), 1.0)
     between = min(max(beyond, 0.0), 0.5)
     of_mean = (1 - between) / total + between / len(sizes)
     pool = 1 / (between + of_mean)
     return ShareNull(float(p * pool), float(pool))
+
+
+@dataclass(frozen=True, slots=True)
+class ShareBurnIn:
+    """Healthy windows of a share: as they were where they resolve alpha, else by their law.
+
+    A share of few events has so few levels that an exponential tail through the largest of them
+    means nothing. Beyond what the windows resolve the threshold is that of ``share_of_windows``,
+    and no window that was seen is an alarm.
+    """
+
+    law: ShareNull
+    windows: BurnIn
+
+    @classmethod
+    def of(cls, sizes: Ints, values: Floats) -> Self:
+        """From events and shares of windows, ``(k,)`` each; NaN for a window without a value."""
+        known = np.isfinite(values)
+        law = share_of_windows(counts_of(values[known], sizes[known]), sizes[known])
+        return cls(law, BurnIn.of(law, sizes, values))
+
+    def mean(self, n: int) -> float:
+        """Mean share."""
+        return self.windows.mean(n)
+
+    def decide(self, count: int, n: int, *, direction: Direction, alpha: float) -> Decision:
+        """Judge ``count`` of ``n`` events of a window; as ``ShareNull.decide``."""
+        draws = self.windows.at(n)
+        by_law = self.law.decide(count, n, direction=direction, alpha=alpha)
+        if draws is None:
+            return by_law
+        seen = draws[np.isfinite(draws)]
+        sides = 2 if direction is Direction.BOTH else 1
+        if alpha / sides * (len(seen) + 1) >= 1:
+            return decide(count / n, seen, direction=direction, alpha=alpha, n=n)
+        edge = float(seen.max() if by_law.threshold > by_law.null_mean else seen.min())
+        if abs(edge - by_law.null_mean) <= abs(by_law.threshold - by_law.null_mean):
+            return by_law
+        return judge(count / n, by_law.null_mean, edge, by_law.p_value)

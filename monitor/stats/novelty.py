@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import betaincinv, betaln, gammaln
 
 from monitor.stats.decision import Decision, Direction, judge
-from monitor.stats.null import Floats
+from monitor.stats.null import Floats, Ints
 
 NOVELTY_LEVEL = 0.99
 JEFFREYS = 0.5
@@ -85,6 +85,21 @@ class ShareNull:
     def __post_init__(self) -> None:
         _check_count(self.count, self.pool)
 
+    @property
+    def smallest(self) -> int:
+        """Events below which nothing is said."""
+        return 1
+
+    def variance(self, n: Ints) -> Floats:
+        """Variance of the share of so many events around the mean, ``(k,)``."""
+        mean = self.mean(1)
+        by_chance: Floats = mean * (1 - mean) / n
+        return by_chance
+
+    def mean(self, n: int) -> float:  # noqa: ARG002 - the same at every n
+        """Mean share."""
+        return (self.count + JEFFREYS) / (self.pool + 2 * JEFFREYS)
+
     def probabilities(self, n: int) -> Floats:
         """Probability of 0..n events among ``n``: ``(n + 1,)``, sums to 1."""
         k = np.arange(n + 1)
@@ -120,7 +135,7 @@ class ShareNull:
         if not 0 < alpha < 1:
             raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
         mass = self.probabilities(n)
-        mean = (self.count + JEFFREYS) / (self.pool + 2 * JEFFREYS)
+        mean = self.mean(n)
         at_least, at_most = mass[::-1].cumsum()[::-1], mass.cumsum()
         sides = 1
         if direction is Direction.BOTH:

@@ -98,6 +98,11 @@ class Null:
             raise ValueError("null draws must be finite")
         return cls(sizes, draws, pool, whole)
 
+    @property
+    def smallest(self) -> int:
+        """Events below which nothing is said."""
+        return int(self.sizes[0])
+
     def at(self, n: int) -> Floats | None:
         """Draws as they would be at ``n``, or None where ``n`` is too small to say.
 
@@ -119,7 +124,7 @@ class Null:
             signals drawn from the same pseudo-windows can be put together draw by draw; None
             below the smallest size.
         """
-        if n < self.sizes[0]:
+        if n < self.smallest:
             return None
         at_n: Floats = self.mean(n) + self._deviations(n)[self._ranks(n)]
         return at_n

@@ -2,7 +2,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from monitor.stats import BurnIn, Null, dependence, share_of_windows, windows_needed
+from monitor.stats import (
+    BurnIn,
+    Direction,
+    Null,
+    ShareBurnIn,
+    dependence,
+    share_of_windows,
+    windows_needed,
+)
 from monitor.stats.burn_in import alpha_supported
 
 POOL = 400
@@ -123,3 +131,42 @@ def test_the_law_of_shares_knows_what_windows_differ_by(pool: float) -> None:
 def test_shares_that_never_vary_are_as_sure_as_all_events_make_them(count: int) -> None:
     law = share_of_windows(np.full(10, count), np.full(10, 50))
     assert (law.count, law.pool) == (count * 10, 500)
+
+
+def shares(counts: npt.NDArray[np.int64], n: int) -> ShareBurnIn:
+    return ShareBurnIn.of(np.full(len(counts), n), counts / n)
+
+
+def test_shares_are_judged_by_the_windows_themselves_where_these_resolve_alpha() -> None:
+    # Two kinds of hours, and nothing between: no beta law has such levels.
+    law = shares(np.repeat([10, 30], 50), 100)
+    found = [
+        law.decide(count, 100, direction=Direction.BOTH, alpha=0.05).is_drifting
+        for count in (9, 10, 30, 31)
+    ]
+    assert found == [True, False, False, True]
+
+
+def test_beyond_what_windows_resolve_no_share_that_was_seen_is_an_alarm() -> None:
+    counts = np.full(3_000, 50)
+    counts[7] = 90
+    law = shares(counts, 100)
+    assert law.law.decide(90, 100, direction=Direction.HIGH, alpha=1e-4).is_drifting
+    found = [
+        law.decide(count, 100, direction=Direction.HIGH, alpha=1e-4).is_drifting
+        for count in (90, 91)
+    ]
+    assert found == [False, True]
+
+
+def test_shares_that_never_vary_still_allow_for_chance() -> None:
+    law = shares(np.ones(60, dtype=np.int64), 100)
+    rare = law.decide(2, 100, direction=Direction.HIGH, alpha=1e-3)
+    assert not rare.is_drifting
+    assert law.decide(12, 100, direction=Direction.HIGH, alpha=1e-3).is_drifting
+
+
+def test_a_window_without_a_share_says_nothing_of_it() -> None:
+    values = np.array([0.1, np.nan, 0.2, 0.15])
+    law = ShareBurnIn.of(np.array([50, 0, 50, 40]), values)
+    assert law.law.count == pytest.approx(21 * law.law.pool / 140)
