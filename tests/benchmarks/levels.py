@@ -16,6 +16,8 @@ from monitor.reference.artefact import Embedded, Ints, Neighbourhood, Reference
 from monitor.reference.build import BuiltReference
 from monitor.reference.calibrate import judge
 from monitor.reference.signals import Estimate, evaluate, single_threaded
+from monitor.stats.decision import DIRECTIONS, Direction
+from monitor.stats.novelty import ShareNull
 from tests.populations import built_from, loaded
 
 ALPHAS = (0.05, 0.01)
@@ -79,12 +81,14 @@ class Level:
         return cls(rate, low, high, float(rates.min()), float(rates.max()))
 
 
-def count_alarms(events: Embedded, splits: Splits) -> Alarms:
-    """Whether each window of each split alarmed."""
+def count_alarms(events: Embedded, splits: Splits) -> tuple[Alarms, Mapping[Key, float]]:
+    """Whether each window of each split alarmed, and how often one could at the most."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=spawn) as processes:
         found = list(processes.map(partial(_of_split, events, splits), range(splits.splits)))
-    return {key: np.array([alarms[key] for alarms in found]) for key in found[0]}
+    keys = found[0][0]
+    alarms = {key: np.array([of_split[key] for of_split, _ in found]) for key in keys}
+    return alarms, {key: float(np.nanmean([most[key] for _, most in found])) for key in keys}
 
 
 def estimated(reference: Reference, windows: Iterable[Embedded]) -> list[Window]:
@@ -132,8 +136,35 @@ def built_and_rest(
     return built, reference, searched(reference, events.take(np.sort(order[size:])))
 
 
-def _of_split(events: Embedded, splits: Splits, split: int) -> dict[Key, list[float]]:
+def attainable(reference: Reference, windows: Iterable[Window]) -> dict[Key, list[float]]:
+    """The largest probability of a false alarm that is at most alpha, window by window.
+
+    Alpha itself, but for a share: of its few levels the next below alpha.
+    """
+    found: dict[Key, list[float]] = {(s, alpha): [] for s in Signal for alpha in ALPHAS}
+    for estimates in windows:
+        for (signal, alpha), levels in found.items():
+            law, n = reference.share_nulls.get(signal), estimates[signal].n
+            if isinstance(law, ShareNull) and estimates[signal].value is not None:
+                levels.append(_of_share(law, n, DIRECTIONS[signal], alpha))
+            else:
+                levels.append(alpha)
+    return found
+
+
+def _of_share(law: ShareNull, n: int, direction: Direction, alpha: float) -> float:
+    mass = law.probabilities(n)
+    tails = {Direction.HIGH: [mass[::-1].cumsum()], Direction.LOW: [mass.cumsum()]}
+    both = [*tails[Direction.HIGH], *tails[Direction.LOW]]
+    sides = tails.get(direction, both)
+    return sum(float(tail[tail <= alpha / len(sides)].max(initial=0.0)) for tail in sides)
+
+
+def _of_split(
+    events: Embedded, splits: Splits, split: int
+) -> tuple[dict[Key, list[float]], dict[Key, list[float]]]:
     _, reference, rest = built_and_rest(events, splits.reference, split)
     rng = np.random.default_rng([split, 2])
     windows = (rest.take(rng.choice(len(rest), n, replace=False)) for n in splits.sizes(split))
-    return verdicts(reference, estimated(reference, windows))
+    estimates = estimated(reference, windows)
+    return verdicts(reference, estimates), attainable(reference, estimates)
