@@ -84,5 +84,6 @@ def report(
             by_n = " ".join(f"{np.nanmean(b):.1%}" if len(b) else "-" for b in bands)
             print(
                 f"| `{signal}` | {most[signal, alpha]:.1%} | {level.rate:.1%} "
-                f"| {level.low:.1%} to {level.high:.1%} | {level.least:.1%} to {level.most:.1%} | {by_n} |"
+                f"| {level.low:.1%} to {level.high:.1%} "
+                f"| {level.least:.1%} to {level.most:.1%} | {by_n} |"
             )
