@@ -25,6 +25,7 @@ from monitor.reference.bounds import Divergences
 from monitor.reference.conditional import QNetwork
 from monitor.stats.club import MiEstimate, Prediction, estimate_from_influence
 from monitor.stats.emi import emid
+from monitor.stats.influence import Side
 from monitor.stats.novelty import share
 from monitor.stats.rjsd import Spectrum, rjsd_from
 
@@ -94,6 +95,11 @@ class View:
     def responses(self) -> Spectrum:
         """Spectrum of the responses."""
         return spectrum(self.events.z_y)
+
+    @cached_property
+    def response_side(self) -> Side:
+        """The responses as one side of two divergences whose errors are asked for."""
+        return Side(self.responses, torch.from_numpy(self.events.z_y))
 
     @cached_property
     def targets(self) -> Spectrum:

@@ -50,13 +50,8 @@ def evaluate_with_errors(
     return found
 
 
-def _of_window(view: View, modality: Modality, current: Spectrum, z: Vectors) -> Influence:
-    return rjsd_influence(view.frozen.spectra[modality], _side(current, z))
-
-
-def _of_gap(view: View) -> Influence:
-    responses = _side(view.responses, view.events.z_y)
-    return gap_influence(responses, _side(view.targets, view.events.z_target))
+def _of_window(view: View, modality: Modality, side: Side) -> Influence:
+    return rjsd_influence(view.frozen.spectra[modality], side)
 
 
 def _side(spectrum: Spectrum, z: Vectors) -> Side:
@@ -64,12 +59,16 @@ def _side(spectrum: Spectrum, z: Vectors) -> Side:
 
 
 _INFLUENCES: Mapping[Signal, Callable[[View], Influence]] = {
-    Signal.VISUAL_DISCREPANCY: lambda v: _of_window(v, Modality.VISUAL, v.images, v.events.z_v),
-    Signal.TEXTUAL_DISCREPANCY: lambda v: _of_window(v, Modality.TEXTUAL, v.texts, v.events.z_t),
-    Signal.RESPONSE_DISCREPANCY: lambda v: _of_window(
-        v, Modality.RESPONSE, v.responses, v.events.z_y
+    Signal.VISUAL_DISCREPANCY: lambda v: _of_window(
+        v, Modality.VISUAL, _side(v.images, v.events.z_v)
     ),
-    Signal.OUTPUT_GAP: _of_gap,
+    Signal.TEXTUAL_DISCREPANCY: lambda v: _of_window(
+        v, Modality.TEXTUAL, _side(v.texts, v.events.z_t)
+    ),
+    Signal.RESPONSE_DISCREPANCY: lambda v: _of_window(v, Modality.RESPONSE, v.response_side),
+    Signal.OUTPUT_GAP: lambda v: gap_influence(
+        v.response_side, _side(v.targets, v.events.z_target)
+    ),
 }
 
 
