@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from monitor.encoders.encoder import EncoderFacts, EncoderPair
-from monitor.encoders.images import DecodedImage
+from monitor.encoders.images import DECODING, DecodedImage
 
 VERSION = 1  # raise it with every change of the code that moves an embedding
 DIM = 768
@@ -115,7 +115,16 @@ class BuiltinImageEncoder:
         features = SCALES * 3 * FILTERS + 3 * CELLS**2
         drawn = gaussian(stream=2, shape=(3, FILTERS, 1, 3, 3))
         phases = gaussian(stream=3, shape=(features, DIM // 2))
-        constants = (VERSION, SIDE, OPPONENT, ENERGY_FLOOR, FALL_GAIN, LEVEL_GAIN, LAYOUT_GAIN)
+        constants = (
+            VERSION,
+            DECODING,
+            SIDE,
+            OPPONENT,
+            ENERGY_FLOOR,
+            FALL_GAIN,
+            LEVEL_GAIN,
+            LAYOUT_GAIN,
+        )
         # Of the weights as drawn: sums, as below, may end in other bits on another machine.
         self.digest = _digest("image", constants, drawn, phases)
         filters = drawn - drawn.mean(dim=(3, 4), keepdim=True)

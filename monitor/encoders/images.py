@@ -19,6 +19,7 @@ from monitor.encoders.colours import shrunk, to_srgb
 from monitor.encoders.containers import Container, ImageFormat, Refusal, open_container
 from monitor.errors import ImageRejectedError
 
+DECODING = 2  # part of every digest: raised where the same file gives other pixels than before
 SIDE_MAX = 65_535  # what jpeg and gif can say; each row costs memory beside its pixels
 _PIXELS_MAX = 80_000_000  # Pillow warns of a bomb a little above
 

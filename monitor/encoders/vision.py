@@ -15,7 +15,7 @@ from monitor.encoders.checkpoint import Checkpoint, computed_with, transformers
 from monitor.encoders.containers import ImageFormat
 from monitor.encoders.device import ModelRunner, Precision
 from monitor.encoders.encoder import EncoderFacts
-from monitor.encoders.images import DecodedImage
+from monitor.encoders.images import DECODING, DecodedImage
 from monitor.encoders.pooling import Pooled, VisualPooling
 from monitor.errors import EncoderError
 
@@ -47,6 +47,7 @@ class VisionEncoder:
         model = load()
         facts = {
             "version": VERSION,
+            "decoding": DECODING,
             "pooling": pooling.value,
             "precision": precision,
             "images": [LONGEST_SIDE, ASPECT_MAX],
