@@ -21,6 +21,7 @@ from monitor.encoders.encoder import EncoderPair
 from monitor.errors import CalibrationError, MonitorError, ReferenceNotFoundError
 from monitor.records import ReferenceVersion, Signal
 from monitor.reference.artefact import Reference, digest_of
+from monitor.reference.quality import require_quality
 from monitor.reference.signals import single_threaded
 from monitor.service.calibration import Past, Promise, Span
 from monitor.service.logs import configure_logs
@@ -72,6 +73,7 @@ def run_calibrate(settings: Settings, wish: Wish) -> None:
         with database.read() as session:
             base = _base(session, wish)
             arrays = load_arrays(session, base.digest)
+            in_force = set(active_references(session).values())
         shelf = ReferenceShelf(
             database=database,
             data_dir=settings.data_dir,
@@ -79,6 +81,8 @@ def run_calibrate(settings: Settings, wish: Wish) -> None:
             encoder_name=encoders.name,
         )
         loaded = shelf.get(base.digest)
+        if wish.activate_it and base.digest not in in_force:
+            require_quality(loaded.reference)
         promise = _promise(settings)
         scope = wish.stream or EVERY_STREAM
         with progress() as report:

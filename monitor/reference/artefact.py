@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
@@ -261,6 +262,17 @@ class Reference:
     def dim(self) -> int:
         """Length of an embedding."""
         return int(self.density.z_t.shape[1])
+
+    def origin_of(self, stream: str, start: datetime) -> str | None:
+        """Digest of the version whose nulls hold no window of the stream that starts then.
+
+        None where that is this one: only a burn-in is made from windows.
+        """
+        match self.facts:
+            case {"calibrated_from": str(origin), "thresholds": {"stream": of, "last": str(last)}}:
+                is_inside = of == stream and start < datetime.fromisoformat(last)
+                return origin if is_inside else None
+        return None
 
     @classmethod
     def load(cls, version: ReferenceVersion, arrays: Arrays) -> Self:

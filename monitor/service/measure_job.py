@@ -97,13 +97,22 @@ class MeasureJob:
             if self._should_stop():
                 return
             try:
-                self._measure(DueWindow(stream, window, revision), reference)
+                judge = self._not_made_from(stream, window, reference)
+                self._measure(DueWindow(stream, window, revision), judge)
             except Exception:
                 self._on_failure()
                 log.exception("window_failed", stream=stream, start=window.start.isoformat())
         if due:
             with self._database.begin() as session:
                 settle_panes(session, stream, rules.length, rules.slide, closed_until)
+
+    def _not_made_from(
+        self, stream: str, window: WindowId, reference: LoadedReference
+    ) -> LoadedReference:
+        """The version that judged before the burn-in, for a window that is part of the burn-in."""
+        while (origin := reference.reference.origin_of(stream, window.start)) is not None:
+            reference = self._shelf.get(origin)
+        return reference
 
     def _measure(self, due: DueWindow, reference: LoadedReference) -> None:
         stream, window = due.stream, due.window

@@ -196,7 +196,7 @@ def delete_reference(session: Session, digest: str) -> bool:
     """Delete a version with all its parts and past activations; False if it is not stored.
 
     Raises:
-        StoreError: if it judges a stream now.
+        StoreError: if it judges a stream now, or windows that one in use was calibrated from.
     """
     streams = sorted(s for s, active in active_references(session).items() if active == digest)
     if streams:
@@ -205,10 +205,34 @@ def delete_reference(session: Session, digest: str) -> bool:
             f"reference {digest[:12]} is active for {shown}; "
             "activate another with `mllm-monitor reference activate` first"
         )
+    judging = set(active_references(session).values())
+    for version in list_references(session):
+        match version.facts:
+            case {"calibrated_from": origin, "thresholds": {"stream": stream}} if origin == digest:
+                if version.digest in judging:
+                    raise StoreError(
+                        f"reference {digest[:12]} judges the windows of {stream} that "
+                        f"{version.identity} takes its thresholds from; activate another with "
+                        "`mllm-monitor reference activate` first"
+                    )
+    _require_no_burn_in_on(session, digest)
     deleted = session.scalar(
         delete(ReferenceRow).where(ReferenceRow.digest == digest).returning(ReferenceRow.digest)
     )
     return deleted is not None
+
+
+def _require_no_burn_in_on(session: Session, digest: str) -> None:
+    judging = set(active_references(session).values())
+    for version in list_references(session):
+        match version.facts:
+            case {"calibrated_from": origin, "thresholds": {"stream": stream}}:
+                if origin == digest and version.digest in judging:
+                    raise StoreError(
+                        f"reference {digest[:12]} judges the windows of {stream} that "
+                        f"{version.identity} takes its thresholds from; activate another with "
+                        "`mllm-monitor reference activate` first"
+                    )
 
 
 def _encoded(name: str, array: Array) -> dict[str, object]:

@@ -5,11 +5,11 @@ import multiprocessing
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, t
+from scipy.stats import beta, binom, t
 
 from monitor.records import Modality, Signal, Verdict
 from monitor.reference.artefact import Embedded, Ints, Neighbourhood, Reference
@@ -24,6 +24,7 @@ ALPHAS = (0.05, 0.01)
 PROCESSES = 2
 SMALLEST_WINDOW, NULL_DRAWS = 30, 100
 ENTROPY_FACTOR = 10.0
+NEGLIGIBLE = 1e-7
 
 Floats = npt.NDArray[np.float64]
 Key = tuple[Signal, float]
@@ -136,28 +137,59 @@ def built_and_rest(
     return built, reference, searched(reference, events.take(np.sort(order[size:])))
 
 
-def attainable(reference: Reference, windows: Iterable[Window]) -> dict[Key, list[float]]:
-    """The largest probability of a false alarm that is at most alpha, window by window.
+def attainable(
+    reference: Reference, rest: Embedded, windows: Iterable[Window]
+) -> dict[Key, list[float]]:
+    """How often a window may alarm by what its rule can do: alpha, for a share less.
 
-    Alpha itself, but for a share: of its few levels the next below alpha.
+    A share of few events has few levels, and how large it is has to be learned from few: at the
+    share that the population has, the rate is what the rule gives over all references and windows.
     """
     found: dict[Key, list[float]] = {(s, alpha): [] for s in Signal for alpha in ALPHAS}
+    true = _true_shares(reference, rest)
     for estimates in windows:
         for (signal, alpha), levels in found.items():
-            law, n = reference.share_nulls.get(signal), estimates[signal].n
-            if isinstance(law, ShareNull) and estimates[signal].value is not None:
-                levels.append(_of_share(law, n, DIRECTIONS[signal], alpha))
+            law, estimate = reference.share_nulls.get(signal), estimates[signal]
+            if isinstance(law, ShareNull) and estimate.value is not None:
+                pool, direction = int(law.pool), DIRECTIONS[signal]
+                levels.append(_level_of_share(pool, true[signal], estimate.n, direction, alpha))
             else:
                 levels.append(alpha)
     return found
 
 
-def _of_share(law: ShareNull, n: int, direction: Direction, alpha: float) -> float:
+def _true_shares(reference: Reference, rest: Embedded) -> dict[Signal, float]:
+    thresholds = reference.frozen.novelty_thresholds
+    columns = {
+        Signal.NOVELTY_VISUAL: (Modality.VISUAL, rest.novelty_v),
+        Signal.NOVELTY_TEXTUAL: (Modality.TEXTUAL, rest.novelty_t),
+    }
+    novel = {
+        signal: float((distances > thresholds[modality]).mean())
+        for signal, (modality, distances) in columns.items()
+        if distances is not None and modality in thresholds
+    }
+    return novel | {Signal.IMAGE_SHARE: float(rest.has_image.mean())}
+
+
+@cache
+def _level_of_share(pool: int, p: float, n: int, direction: Direction, alpha: float) -> float:
+    counts = np.arange(pool + 1)
+    weights = binom.pmf(counts, pool, p)
+    of_window = binom.pmf(np.arange(n + 1), n, p)
+    return sum(
+        float(weight * of_window[_alarms(ShareNull(count, pool), n, direction, alpha)].sum())
+        for count, weight in zip(counts.tolist(), weights.tolist(), strict=True)
+        if weight > NEGLIGIBLE
+    )
+
+
+def _alarms(law: ShareNull, n: int, direction: Direction, alpha: float) -> npt.NDArray[np.bool_]:
+    """Of 0..n events, which are an alarm."""
     mass = law.probabilities(n)
-    tails = {Direction.HIGH: [mass[::-1].cumsum()], Direction.LOW: [mass.cumsum()]}
-    both = [*tails[Direction.HIGH], *tails[Direction.LOW]]
-    sides = tails.get(direction, both)
-    return sum(float(tail[tail <= alpha / len(sides)].max(initial=0.0)) for tail in sides)
+    tails = {Direction.HIGH: mass[::-1].cumsum()[::-1], Direction.LOW: mass.cumsum()}
+    sides = [tails[direction]] if direction in tails else list(tails.values())
+    return np.any([tail <= alpha / len(sides) for tail in sides], axis=0)
 
 
 def _of_split(
@@ -167,4 +199,4 @@ def _of_split(
     rng = np.random.default_rng([split, 2])
     windows = (rest.take(rng.choice(len(rest), n, replace=False)) for n in splits.sizes(split))
     estimates = estimated(reference, windows)
-    return verdicts(reference, estimates), attainable(reference, estimates)
+    return verdicts(reference, estimates), attainable(reference, rest, estimates)

@@ -3,6 +3,7 @@
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import structlog
 
+from monitor.errors import StoreError
 from monitor.records import (
     ALL,
     Measurement,
@@ -29,7 +31,7 @@ from monitor.service.shelf import ReferenceShelf
 from monitor.service.wiring import measure_rules
 from monitor.settings import Settings
 from monitor.store.engine import Database, open_database
-from monitor.store.references import activate, save_reference
+from monitor.store.references import activate, delete_reference, save_reference
 from tests.integration.service.parts import (
     START,
     STREAM,
@@ -222,3 +224,40 @@ def test_an_id_that_comes_again_with_other_words_is_another_exchange(rig: Rig) -
     activate_with_ids(rig.database)
     again = [exchange(f"llava-99-{i}", i / 10, response="Something else.") for i in range(60)]
     assert {m.n for m in measured(rig, again) if m.slice_key == ALL and m.value is not None} == {60}
+
+
+def burnt_in(database: Database, last: datetime) -> tuple[str, str]:
+    """The small reference, and a version of it that judges, made from windows until ``last``."""
+    built = small_reference()
+    facts = {
+        **built.facts,
+        "calibrated_from": built.digest,
+        "thresholds": {"from": "burn-in", "stream": STREAM, "last": last.isoformat()},
+    }
+    arrays = {**built.arrays, "smallest_window": np.array([11])}
+    digest = artefact.digest_of(arrays, built.encoder_digest)
+    origin = ReferenceVersion(built.digest, built.name, START, built.encoder_digest, built.facts)
+    version = ReferenceVersion(digest, built.name, START, built.encoder_digest, facts)
+    with database.begin() as session:
+        save_reference(session, origin, built.arrays)
+        save_reference(session, version, arrays)
+        activate(session, version.digest, "*", START)
+    return origin.identity, version.identity
+
+
+def test_windows_of_a_burn_in_are_judged_by_the_version_before_it(rig: Rig) -> None:
+    before, after = burnt_in(rig.database, at(30))
+    admit(rig.around.intake, traffic(240, 59.9))
+    rig.work()
+    found = {m.window.start: m.reference for m in everything_measured(rig.database)}
+    assert {found[at(0)], found[at(25)]} == {before}
+    assert {found[at(30)], found[at(45)]} == {after}
+
+
+def test_the_version_before_a_burn_in_in_use_is_not_deleted(rig: Rig) -> None:
+    burnt_in(rig.database, at(30))
+    with (
+        rig.database.begin() as session,
+        pytest.raises(StoreError, match="judges the windows of llava"),
+    ):
+        delete_reference(session, small_reference().digest)
