@@ -17,8 +17,8 @@ pytestmark = pytest.mark.statistical
 
 DIM, RHO = 8, 0.6
 # A first-order variance counts what a divergence adds to second order twice, and of 50 events falls
-# short by a tenth of the error; sums over resolvents are 2 % off.
-FIRST_ORDER = {50: 1.2, 200: 1.04, 1000: 1.04}
+# short by a tenth of the error; sums over resolvents are 3 % off.
+FIRST_ORDER = {50: 1.2, 200: 1.06, 1000: 1.06}
 
 
 @pytest.fixture(autouse=True)
