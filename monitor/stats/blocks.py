@@ -42,9 +42,11 @@ def block_dispersion(z: Vectors) -> list[BlockDispersion]:
         One-way analysis of variance with the trace of the covariance in the place of variance.
     """
     n = len(z)
+    if n < 2 * BLOCKS_MIN:
+        return []
     centred = z.astype(np.float64) - z.mean(axis=0, dtype=np.float64)
     total = float(np.square(centred).sum()) / n
-    if n < 2 * BLOCKS_MIN or total <= 0:
+    if total <= 0:
         return []
     smaller = centred.T @ centred if n >= z.shape[1] else centred @ centred.T
     concentration = float(np.square(smaller / n).sum()) / total**2

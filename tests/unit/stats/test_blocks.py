@@ -59,7 +59,7 @@ def test_repeated_rows_are_seen_at_once() -> None:
     assert block_dispersion(np.repeat(rows(4, N // 2), 2, axis=0))[0].z_score > 5
 
 
-@pytest.mark.parametrize("z", [rows(5, 15), np.ones((N, D))])
+@pytest.mark.parametrize("z", [rows(5, 15), rows(5, 0), np.ones((N, D))])
 def test_too_few_or_equal_rows_say_nothing(z: npt.NDArray[np.float64]) -> None:
     assert block_dispersion(z) == []
 
