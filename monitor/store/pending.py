@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate, takewhile
 
 from sqlalchemy import and_, bindparam, case, false, func, null, or_, select, update
 from sqlalchemy.orm import Session
@@ -13,6 +14,7 @@ from monitor.store.statements import in_chunks
 from monitor.store.tables import ImageRow, SampleImageRow, SampleRow
 
 MAX_ATTEMPTS = 5  # a sample that kills its worker must not be tried for ever
+CLAIM_BYTES = 64 * 2**20  # of image files; one sample may have 64 of 20 MB
 
 Vectors = tuple[int, bytes | None, bytes | None, bytes | None, bytes | None]  # id, v, t, y, target
 ImageVectors = tuple[str, bytes | None, bytes | None, str | None]  # hash, z, thumbnail, refusal
@@ -27,9 +29,12 @@ def claim_pending(
     now: datetime,
     lease: timedelta,
     closed_only: Mapping[str, datetime] | None = None,
+    *,
+    max_bytes: int = CLAIM_BYTES,
 ) -> list[PendingSample]:
     """Take up to ``limit`` samples to embed, oldest panes first; nobody else gets them meanwhile.
 
+    At least one, and further ones only as long as their image files have ``max_bytes`` together.
     With ``closed_only``, a watermark by stream, only samples of panes that start before it. A
     sample whose content was forgotten comes with empty texts: ``record_embeddings`` then keeps
     the vectors it has.
@@ -45,7 +50,7 @@ def claim_pending(
         query = query.where(or_(false(), *is_closed))
     order = (SampleRow.pane_start, SampleRow.stream, SampleRow.id)
     query = query.order_by(*order).limit(limit).with_for_update(skip_locked=True)
-    ids = list(session.scalars(query))
+    ids = _within(max_bytes, list(session.scalars(query)), session)
     for chunk in in_chunks(ids):
         session.execute(
             update(SampleRow)
@@ -184,6 +189,24 @@ def record_novelty(session: Session, reference_digest: str, rows: Sequence[Novel
         ),
         [{"key": id_, "visual": visual, "textual": textual} for id_, visual, textual in rows],
     )
+
+
+def _within(max_bytes: int, ids: Sequence[int], session: Session) -> list[int]:
+    shown = SampleImageRow
+    size = func.sum(func.length(ImageRow.payload))
+    sizes = {
+        sample_id: int(total)
+        for chunk in in_chunks(ids)
+        for sample_id, total in session.execute(
+            select(shown.sample_id, size)
+            .join(ImageRow, ImageRow.content_hash == shown.content_hash)
+            .where(shown.sample_id.in_(chunk), ImageRow.payload.is_not(None), ImageRow.z.is_(None))
+            .group_by(shown.sample_id)
+        )
+    }
+    totals = accumulate(sizes.get(id_, 0) for id_ in ids)
+    fitting = sum(1 for _ in takewhile(lambda total: total <= max_bytes, totals))
+    return list(ids[: max(1, fitting)])
 
 
 def _images_of(session: Session, ids: Sequence[int]) -> dict[int, list[PendingImage]]:

@@ -57,6 +57,23 @@ def test_samples_are_claimed_oldest_pane_first_and_once(session: Session) -> Non
     assert batches == [["4", "3"], ["2", "1"], ["0"], []]
 
 
+def test_a_claim_stays_within_its_bytes_and_takes_one_sample_at_least(session: Session) -> None:
+    files = [image("a", b"1" * 60), image("b", b"2" * 50), image("c", b"3" * 150)]
+    keep(session, *(candidate(f"e{n}", n, in_pane=n, images=[f]) for n, f in enumerate(files)))
+    keep(session, candidate("words", 3, in_pane=3, text="words"))
+    batches = [claim_pending(session, 10, NOW, HOUR, max_bytes=110) for _ in range(4)]
+    shown = [[[i.content_hash for i in s.images] for s in batch] for batch in batches]
+    assert shown == [[["a"], ["b"]], [["c"]], [[]], []]
+
+
+def test_files_that_are_embedded_already_count_nothing_in_a_claim(session: Session) -> None:
+    keep(session, candidate("e0", 0, images=[image("a", b"1" * 200)]))
+    claim(session)
+    record_image_vectors(session, DIGEST, [("a", b"z", None, None)])
+    keep(session, *(candidate(f"f{n}", n, images=[image("a", b"1" * 200)]) for n in range(3)))
+    assert len(claim_pending(session, 10, NOW, HOUR, max_bytes=1)) == 3
+
+
 def test_a_claim_that_ran_out_is_claimed_again(session: Session) -> None:
     keep(session, candidate("a", 1))
     found = [len(claim(session, after=minutes)) for minutes in (0, 9, 10)]
