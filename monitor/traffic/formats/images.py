@@ -42,4 +42,5 @@ _MARKERS = (
     (ImageState.TRUNCATED, re.compile(r"\[base64_data truncated")),  # LiteLLM
     (ImageState.REDACTED, re.compile(r"__REDACTED__")),  # OpenInference
     (ImageState.MARKER_ONLY, re.compile(r"^@@@langfuseMedia:")),
+    (ImageState.UPLOAD_FAILED, re.compile(r"^<Upload handling failed")),  # Langfuse
 )

@@ -152,6 +152,7 @@ def test_an_image_alone_is_a_query(query: object) -> None:
         ({"data": "data:image/png;base64,[base64_data truncated: 192.4KB]"}, "truncated"),
         ({"data": "__REDACTED__"}, "redacted"),
         ({"data": "@@@langfuseMedia:type=image/png|id=x|source=base64@@@"}, "marker_only"),
+        ({"data": "<Upload handling failed for LangfuseMedia of type image/png>"}, "upload_failed"),
         ({"data": "not base64!"}, "rejected"),
         ({"data": ""}, "rejected"),
         ({"data": 5}, "rejected"),
