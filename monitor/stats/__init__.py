@@ -21,6 +21,7 @@ from monitor.stats.decision import (
     p_value,
 )
 from monitor.stats.emi import PairedInformation, emi, emi_terms, emid, paired_information
+from monitor.stats.influence import Influence, Side, gap_influence, rjsd_influence
 from monitor.stats.moments import SecondMoments, entropy_of_rows, von_neumann_entropy
 from monitor.stats.novelty import ShareNull, novelty_threshold, share
 from monitor.stats.null import Null, null_sizes, pseudo_windows
@@ -36,6 +37,7 @@ __all__ = [
     "Decision",
     "Direction",
     "Evidence",
+    "Influence",
     "MiEstimate",
     "Null",
     "PairedInformation",
@@ -44,6 +46,7 @@ __all__ = [
     "SecondMoments",
     "ShareBurnIn",
     "ShareNull",
+    "Side",
     "Spectrum",
     "accumulate",
     "alpha_per_test",
@@ -58,6 +61,7 @@ __all__ = [
     "emid_bound",
     "emid_bound_unscaled",
     "entropy_of_rows",
+    "gap_influence",
     "input_bound",
     "mutual_information",
     "novelty_threshold",
@@ -69,6 +73,7 @@ __all__ = [
     "rjsd",
     "rjsd_attribution",
     "rjsd_from",
+    "rjsd_influence",
     "share",
     "share_of_windows",
     "share_score",

@@ -8,11 +8,14 @@ from monitor.records import Signal
 from monitor.reference.artefact import Reference
 from monitor.reference.signals import evaluate, single_threaded
 from monitor.reference.uncertainty import evaluate_with_errors
+from monitor.stats.club import MiEstimate
+from monitor.stats.emi import emid
 from tests.populations import reference_of, traffic
 
 pytestmark = [pytest.mark.statistical, pytest.mark.slow]
 
 TRIALS, LARGE = 150, 30_000
+HELD = 240  # exchanges that EMI(P) is known from
 SKILL = 0.8  # responses and targets must differ, else EMI has no spread
 DIVERGENCES = (
     Signal.VISUAL_DISCREPANCY,
@@ -54,6 +57,28 @@ def test_intervals_cover_as_often_as_stated(
     # Allows what a normal quantile in place of Student's costs, and the error of the truth.
     least = binom.ppf(1e-5, TRIALS, 0.95 - 1.5 / n - 0.01)
     assert {s: count for s, count in covered.items() if count < least} == {}
+
+
+def emi_of(reference: Reference, n: int, seed: int) -> MiEstimate:
+    events = traffic(n, seed=seed, skill=SKILL, image_share=0.9)
+    with single_threaded():
+        found = evaluate(reference.frozen, events, entropy_factor=1.0)[Signal.EMI]
+    assert found.value is not None
+    assert found.stderr is not None
+    return MiEstimate(found.value, found.stderr, found.n)
+
+
+@pytest.mark.parametrize("n", [50, 200, 1000])
+def test_the_interval_of_emid_knows_that_the_reference_is_finite(
+    reference: Reference, n: int
+) -> None:
+    drawn = [
+        emid(emi_of(reference, HELD, 7000 * n + i), emi_of(reference, n, 9000 * n + i))
+        for i in range(TRIALS)
+    ]
+    covered = sum(abs(found.value) <= 1.96 * found.stderr for found in drawn)
+    assert covered >= binom.ppf(1e-5, TRIALS, 0.95 - 1.5 / n - 1.5 / HELD - 0.01)
+    assert covered <= binom.ppf(1 - 1e-5, TRIALS, 0.98)
 
 
 @pytest.mark.parametrize("n", [50, 200, 1000])
