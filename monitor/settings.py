@@ -15,6 +15,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SecretStr,
     ValidationError,
     model_validator,
 )
@@ -25,6 +26,7 @@ CONFIG_VARIABLE = "MLLM_MONITOR_CONFIG"
 PREFIX = "MLLM_MONITOR_"
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+_SECRETS = {"http.tokens"}
 
 
 def parse_duration(value: object) -> object:
@@ -75,12 +77,20 @@ class HttpSettings(_Section):
     tokens_file: Path | None = Field(
         None, description="File with one accepted bearer token per line, for what is posted."
     )
+    tokens: SecretStr | None = Field(
+        None,
+        description="Further accepted tokens, separated by blanks. Only in the environment: "
+        "MLLM_MONITOR_HTTP__TOKENS.",
+    )
     allow_unauthenticated: bool = Field(
         default=False,
         description="Listen beyond loopback without tokens. Anybody can then post traffic.",
     )
     max_body_bytes: int = Field(
         64 * 2**20, ge=2**10, description="Largest request body, after decompression."
+    )
+    max_requests_per_second: Count = Field(
+        1_000, description="Posts answered in a second; more are asked to come again."
     )
 
     @property
@@ -93,12 +103,27 @@ class HttpSettings(_Section):
         """Port to listen on."""
         return int(self.listen.rpartition(":")[2])
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in _LOOPBACK
+
+    @property
+    def given_tokens(self) -> tuple[bytes, ...]:
+        """Tokens that came through the environment."""
+        given = self.tokens.get_secret_value() if self.tokens else ""
+        return tuple(token.encode() for token in given.split())
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether it takes a token to post."""
+        return self.tokens_file is not None or bool(self.given_tokens)
+
     @model_validator(mode="after")
-    def _is_guarded(self) -> Self:
+    def _needs_guard(self) -> Self:
         if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}", self.listen):
             raise ValueError(f"listen must be ADDRESS:PORT, got {self.listen!r}")
-        guarded = self.tokens_file is not None or self.allow_unauthenticated
-        if self.host not in _LOOPBACK and not guarded:
+        if not (self.is_loopback or self.is_guarded or self.allow_unauthenticated):
             raise ValueError(
                 f"listen {self.listen} is reachable from other machines: set tokens_file, or "
                 "allow_unauthenticated: true if anybody there may post traffic"
@@ -378,14 +403,20 @@ def _read_file(path: Path) -> dict[str, object]:
 
 
 def _secrets_in(tree: Mapping[str, object], path: Path | None) -> list[str]:
-    database = tree.get("database")
+    faults = []
+    database, http = tree.get("database"), tree.get("http")
     url = database.get("url") if isinstance(database, dict) else None
     if isinstance(url, str) and _has_password(url):
-        return [
+        faults.append(
             f"database.url in {path} holds a password: give the address in the environment "
             f"variable {PREFIX}DATABASE__URL instead"
-        ]
-    return []
+        )
+    if isinstance(http, dict) and http.get("tokens") is not None:
+        faults.append(
+            f"http.tokens in {path}: give tokens in the environment variable "
+            f"{PREFIX}HTTP__TOKENS, or the name of a file with them as http.tokens_file"
+        )
+    return faults
 
 
 def _has_password(url: str) -> bool:
@@ -426,7 +457,8 @@ def _fault(error: object, overrides: Mapping[tuple[str, ...], str], path: Path |
         known = ", ".join(_known_keys(where[:-1]))
         return f"{name}: unknown setting{said}; known here: {known}"
     message = error["msg"].removeprefix("Value error, ")
-    got = "" if isinstance(error["input"], dict | BaseModel) else f", got {error['input']!r}"
+    is_hidden = isinstance(error["input"], dict | BaseModel) or name in _SECRETS
+    got = "" if is_hidden else f", got {error['input']!r}"
     return f"{name}: {message}{'' if 'got ' in message else got}{said}"
 
 

@@ -25,10 +25,10 @@ from monitor.service.wiring import (
     utc_now,
 )
 from monitor.settings import Settings
-from monitor.traffic.formats.detect import format_named
-from monitor.traffic.joining import Joiner
+from monitor.traffic.formats.wire import Format
+from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
-from monitor.web.ingest import read_tokens
+from monitor.web.ingest import Door
 from monitor.web.metrics import SnapshotCollector
 from monitor.web.server import serve
 
@@ -78,6 +78,7 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
 
 @contextmanager
 def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str]) -> Iterator[str]:
+    http = settings.http
     around.telemetry.registry.register(
         SnapshotCollector(
             around.publisher.latest,
@@ -85,10 +86,7 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
         )
     )
 
-    joiner = Joiner()  # of all requests: the halves of a call may come in two of them
-
-    def admit(path: str, lines: Sequence[bytes]) -> Receipt:
-        form = format_named("auto", label_keys=settings.slices.top_level_keys, joiner=joiner)
+    def admit(path: str, lines: Sequence[bytes], form: Format) -> Receipt:
         # One partition for all paths, so that a late target is known by the exchanges' times.
         return around.intake.admit(Batch("http", "", lines, counted_as=path), form)
 
@@ -96,12 +94,18 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
         registry=around.telemetry.registry,
         latest=around.publisher.latest,
         database=around.database,
-        admit=admit,
         not_ready=lambda: [*waiting_for, *_database_trouble(around)],
-        tokens=read_tokens(settings.http.tokens_file),
-        max_body_bytes=settings.http.max_body_bytes,
+        door=Door(
+            admit=admit,
+            tokens=Tokens(http.tokens_file, http.given_tokens),
+            label_keys=settings.slices.top_level_keys,
+            max_body_bytes=http.max_body_bytes,
+            max_requests_per_second=http.max_requests_per_second,
+        ),
     )
-    with serve(create_app(parts), host=settings.http.host, port=settings.http.port) as address:
+    if not http.is_guarded and not http.is_loopback:
+        log.warning("http_unguarded", listen=http.listen, note="anybody there may post traffic")
+    with serve(create_app(parts), host=http.host, port=http.port) as address:
         yield address
 
 

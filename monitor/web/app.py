@@ -1,6 +1,6 @@
 """The web application: everything the daemon answers."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
@@ -12,13 +12,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.errors import StoreError
 from monitor.records import ALL
 from monitor.service.snapshot import Snapshot
 from monitor.store.engine import Database
 from monitor.web.api import api_routes
-from monitor.web.ingest import RETRY, Admit, error, ingest_routes
+from monitor.web.ingest import RETRY, Door, error, ingest_routes, refused
 
 log = structlog.get_logger()
 SECURITY_HEADERS = {
@@ -39,10 +40,8 @@ class WebParts:
     registry: CollectorRegistry
     latest: Callable[[], Snapshot]
     database: Database
-    admit: Admit
     not_ready: Callable[[], Sequence[str]]
-    tokens: Sequence[bytes]
-    max_body_bytes: int
+    door: Door
 
 
 def create_app(parts: WebParts) -> FastAPI:
@@ -53,22 +52,14 @@ def create_app(parts: WebParts) -> FastAPI:
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
-    app.include_router(
-        ingest_routes(parts.admit, tokens=parts.tokens, max_body_bytes=parts.max_body_bytes)
-    )
+    app.include_router(ingest_routes(parts.door))
     app.include_router(api_routes(parts.latest, parts.database))
     templates = Environment(autoescape=select_autoescape(default=True), trim_blocks=True)
     page = templates.from_string(_resource("templates", "status.html"))
 
     _answer_errors(app)
 
-    @app.middleware("http")
-    async def add_security_headers(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await call_next(request)
-        response.headers.update(SECURITY_HEADERS)
-        return response
+    app.add_middleware(_SecurityHeaders)
 
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
@@ -100,6 +91,24 @@ def create_app(parts: WebParts) -> FastAPI:
     return app
 
 
+class _SecurityHeaders:
+    """Adds them to every answer; without the queue that FastAPI's own middleware puts between."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_RAW_HEADERS]
+            await send(message)
+
+        await self._app(scope, receive, send_guarded)
+
+
+_RAW_HEADERS = [(name.lower().encode(), text.encode()) for name, text in SECURITY_HEADERS.items()]
+
+
 def _answer_errors(app: FastAPI) -> None:
     """Every failure as ``{"error": ...}``; what the database could not do may be tried again."""
 
@@ -107,16 +116,16 @@ def _answer_errors(app: FastAPI) -> None:
     def as_json(_: Request, exc: HTTPException) -> JSONResponse:
         return error(exc.status_code, str(exc.detail), exc.headers)
 
-    def not_now(_: Request, exc: Exception) -> JSONResponse:
+    def not_now(request: Request, exc: Exception) -> Response:
         log.error("database_failed", problem=type(exc).__name__, exc_info=exc)
-        return error(503, "the database cannot do this now; send it again", RETRY)
+        return refused(request, 503, "the database cannot do this now; send it again", RETRY)
 
     for kind in (StoreError, SQLAlchemyError):
         app.add_exception_handler(kind, not_now)
 
     @app.exception_handler(Exception)
-    def unexpected(_: Request, __: Exception) -> JSONResponse:
-        return error(500, "this failed, and the log says why", SECURITY_HEADERS)
+    def unexpected(request: Request, _: Exception) -> Response:
+        return refused(request, 500, "this failed, and the log says why", SECURITY_HEADERS)
 
 
 def _resource(folder: str, name: str) -> str:

@@ -1,143 +1,140 @@
 """Traffic over HTTP: bounded bodies, whole batches, an answer that says what became of them."""
 
-import hmac
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from io import BytesIO
-from pathlib import Path
-from threading import BoundedSemaphore
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-import msgspec
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse
+from starlette.requests import ClientDisconnect
 
-from monitor.errors import SettingsError
 from monitor.service.intake import Receipt
-from monitor.traffic.sources.lines import CHUNK_BYTES, DamagedError, Gunzip
+from monitor.traffic.formats.detect import format_named
+from monitor.traffic.formats.wire import Format
+from monitor.traffic.joining import Joiner
+from monitor.web import otlp
+from monitor.web.access import Rate, Tokens
+from monitor.web.bodies import RefusedError, is_zipped, read_body, records, unzipped
 
-MAX_CONCURRENT = 8
+MAX_CONCURRENT = 8  # bodies in memory at a time
+MAX_WAITING = 64
+PATIENCE_SECONDS = 5.0  # exporters give up after ten
 RETRY = {"Retry-After": "1"}
-Admit = Callable[[str, Sequence[bytes]], Receipt]  # of the path that records were posted to
+EXCHANGES, TARGETS, LITELLM = "/v1/exchanges", "/v1/targets", "/v1/litellm"
+Admit = Callable[[str, Sequence[bytes], Format], Receipt]  # of the path that was posted to
 
 
-class _RefusedError(Exception):
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.headers = headers
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Who may post, how much, and to whom it is handed.
 
-
-def read_tokens(path: Path | None) -> tuple[bytes, ...]:
-    """Accepted bearer tokens, one a line; empty where no file is given.
-
-    Raises:
-        SettingsError: if the file cannot be read or holds no token.
+    ``admit`` returns once what was accepted is in the database.
     """
-    if path is None:
-        return ()
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as exc:
-        raise SettingsError(f"http.tokens_file {path} cannot be read: {exc.strerror}") from exc
-    tokens = tuple(line.strip() for line in lines if line.strip())
-    if not tokens:
-        raise SettingsError(f"http.tokens_file {path} holds no token; write one a line")
-    return tokens
+
+    admit: Admit
+    tokens: Tokens
+    label_keys: Sequence[str] = ()
+    max_body_bytes: int = 64 * 2**20
+    max_requests_per_second: int = 1_000
+    max_waiting: int = MAX_WAITING
 
 
-def ingest_routes(admit: Admit, *, tokens: Sequence[bytes], max_body_bytes: int) -> APIRouter:
-    """``POST /v1/exchanges`` and ``/v1/targets``: JSON lines or one array, gzip or plain.
-
-    An answer of 200 means that what was accepted is in the database.
-    """
+def ingest_routes(door: Door) -> APIRouter:
+    """``POST`` to ``/v1/exchanges`` ``targets`` ``litellm`` ``traces`` ``logs``; plain or gzip."""
     router = APIRouter()
-    busy = BoundedSemaphore(MAX_CONCURRENT)
+    joiner = Joiner()  # of all requests: the halves of a call may come in two of them
+    rate = Rate(door.max_requests_per_second)
+    turns = _Turns(MAX_CONCURRENT, door.max_waiting)
 
-    async def post(request: Request) -> JSONResponse:
+    def admit(path: str, content_type: str, body: bytes) -> Receipt:
+        if path in otlp.PATHS:
+            form: Format = otlp.export_format(path, content_type, joiner)
+            lines = otlp.export_lines(body)
+        else:
+            name = "litellm" if path == LITELLM else "auto"
+            form = format_named(name, label_keys=door.label_keys, joiner=joiner)
+            lines = records(body)
         try:
-            _require_token(request, tokens)
-            is_zipped = _is_zipped(request)
-            with _turn(busy):
-                body = await _read_body(request, max_body_bytes)
+            return door.admit(path, lines, form)
+        except otlp.NoExportError as exc:
+            raise RefusedError(400, str(exc)) from exc
+
+    async def post(request: Request) -> Response:
+        path, content_type = request.url.path, request.headers.get("content-type", "")
+        limit = door.max_body_bytes
+        try:
+            _let_in(request, rate, door.tokens)
+            zipped = is_zipped(request)
+            async with turns.one():
+                body = await read_body(request, limit)
                 receipt = await run_in_threadpool(
-                    lambda: admit(
-                        request.url.path,
-                        _records(_unzipped(body, max_body_bytes) if is_zipped else body),
-                    )
+                    lambda: admit(path, content_type, unzipped(body, limit) if zipped else body)
                 )
-        except _RefusedError as exc:
-            return error(exc.status, str(exc), exc.headers)
+        except RefusedError as exc:
+            return refused(request, exc.status, str(exc), exc.headers)
+        except ClientDisconnect:
+            return refused(request, 400, "the body ended early")
+        if path in otlp.PATHS:
+            return otlp.answer(path, content_type, receipt)
         return JSONResponse({"accepted": receipt.accepted, "outcomes": dict(receipt.outcomes)})
 
-    for path in ("/v1/exchanges", "/v1/targets"):
+    for path in (EXCHANGES, TARGETS, LITELLM, otlp.TRACES, otlp.LOGS):
         router.add_api_route(path, post, methods=["POST"])
     return router
 
 
 def error(status: int, message: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """How everything that went wrong is answered."""
+    """How everything that went wrong is answered, but for exporters of OTLP."""
     return JSONResponse({"error": message}, status_code=status, headers=headers)
 
 
-@contextmanager
-def _turn(busy: BoundedSemaphore) -> Iterator[None]:
-    """One of the few requests whose bodies are in memory at a time."""
-    if not busy.acquire(blocking=False):
-        raise _RefusedError(429, "too many requests at once; send it again", RETRY)
-    try:
-        yield
-    finally:
-        busy.release()
+def refused(
+    request: Request, status: int, message: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """What went wrong, in the way that whoever posts to this path expects."""
+    if request.url.path in otlp.PATHS:
+        return otlp.refusal(request.headers.get("content-type", ""), status, message, headers)
+    return error(status, message, headers)
 
 
-def _require_token(request: Request, tokens: Sequence[bytes]) -> None:
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    candidate = given.strip().encode()
-    # Every token is compared, so that the time taken does not tell which one came near.
-    matches = [hmac.compare_digest(candidate, token) for token in tokens]
-    if tokens and not (scheme.lower() == "bearer" and any(matches)):
-        raise _RefusedError(
+def _let_in(request: Request, rate: Rate, tokens: Tokens) -> None:
+    # Counted before the token is looked at, so that guessing is slow.
+    if not rate.allows():
+        raise RefusedError(429, "too many requests a second; send it again", RETRY)
+    if not tokens.accept(request.headers.get("authorization", "")):
+        raise RefusedError(
             401, "expected `Authorization: Bearer TOKEN`", {"WWW-Authenticate": "Bearer"}
         )
 
 
-def _is_zipped(request: Request) -> bool:
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding not in {"identity", "gzip"}:
-        raise _RefusedError(415, "Content-Encoding must be gzip or absent")
-    return encoding == "gzip"
+class _Turns:
+    """A few requests at a time; some wait for a while, as not every client sends again."""
 
+    def __init__(self, at_once: int, max_waiting: int) -> None:
+        self._free = asyncio.Semaphore(at_once)
+        self._max_waiting = max_waiting
+        self._waiting = 0
 
-async def _read_body(request: Request, limit: int) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise _too_large(limit)
-    return bytes(body)
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[None]:
+        await self._wait()
+        try:
+            yield
+        finally:
+            self._free.release()
 
-
-def _unzipped(body: bytes, limit: int) -> bytes:
-    content, out = Gunzip(BytesIO(body)), bytearray()
-    try:
-        while chunk := content.read(CHUNK_BYTES):
-            out += chunk
-            if len(out) > limit:
-                raise _too_large(limit)
-    except DamagedError as exc:
-        raise _RefusedError(400, "the body is not whole, valid gzip") from exc
-    return bytes(out)
-
-
-def _too_large(limit: int) -> _RefusedError:
-    return _RefusedError(413, f"the body is larger than {limit} bytes; send less at once")
-
-
-def _records(body: bytes) -> Sequence[bytes]:
-    if not body.lstrip().startswith(b"["):
-        return [line for line in body.split(b"\n") if line.strip()]
-    try:
-        return [bytes(raw) for raw in msgspec.json.decode(body, type=list[msgspec.Raw])]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-        raise _RefusedError(400, "the body begins like a JSON array, but is not one") from exc
+    async def _wait(self) -> None:
+        # 503, not 429: all that send again at all do so for it, LiteLLM for nothing else.
+        full = RefusedError(503, "too many requests at once; send it again", RETRY)
+        if self._free.locked() and self._waiting >= self._max_waiting:
+            raise full
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._free.acquire()
+        except TimeoutError:
+            raise full from None
+        finally:
+            self._waiting -= 1

@@ -1,7 +1,7 @@
 """The web application over real HTTP, with everything behind it."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +11,10 @@ import pytest
 
 from monitor.service.intake import Batch, Receipt
 from monitor.store.engine import open_database
-from monitor.traffic.formats.detect import format_named
+from monitor.traffic.formats.wire import Format
+from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
+from monitor.web.ingest import Door
 from monitor.web.metrics import SnapshotCollector
 from monitor.web.server import serve
 from tests.integration.service.parts import Rig, admit, small_settings, store_reference, traffic
@@ -28,7 +30,7 @@ class Site:
     rig: Rig
     client: httpx.Client
     reasons: list[str] = field(default_factory=list)
-    admitted: Callable[[str, list[bytes]], Receipt] | None = None
+    admitted: Callable[[str, Sequence[bytes]], Receipt] | None = None
 
     def publish(self) -> None:
         self.rig.around.publisher.refresh()
@@ -41,7 +43,14 @@ Serve = Callable[..., Site]
 def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def start(*, tokens: tuple[bytes, ...] = (), limit: int = LIMIT) -> Site:
+        def start(
+            *,
+            tokens: tuple[bytes, ...] = (),
+            tokens_file: Path | None = None,
+            limit: int = LIMIT,
+            per_second: int = 100_000,
+            max_waiting: int = 64,
+        ) -> Site:
             path = shutil.copy(migrated_file, tmp_path / "monitor.db")
             database = stack.enter_context(open_database(f"sqlite:///{path}"))
             slices = {"labels": ["tenant"]}
@@ -53,21 +62,25 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
             plain = httpx.Client(timeout=30, verify=False)  # noqa: S501 - loopback; certificates take long
             site = Site(rig, stack.enter_context(plain))
 
-            def admit_lines(path: str, lines: list[bytes]) -> Receipt:
+            def admit_lines(path: str, lines: Sequence[bytes], form: Format) -> Receipt:
                 if site.admitted is not None:
                     return site.admitted(path, lines)
                 batch = Batch("http", "", lines, counted_as=path)
-                return rig.around.intake.admit(batch, format_named("auto"))
+                return rig.around.intake.admit(batch, form)
 
             app = create_app(
                 WebParts(
                     registry=registry,
                     latest=rig.around.publisher.latest,
                     database=database,
-                    admit=admit_lines,  # type: ignore[arg-type]  # lists are sequences
                     not_ready=lambda: site.reasons,
-                    tokens=tokens,
-                    max_body_bytes=limit,
+                    door=Door(
+                        admit=admit_lines,
+                        tokens=Tokens(tokens_file, tokens),
+                        max_body_bytes=limit,
+                        max_requests_per_second=per_second,
+                        max_waiting=max_waiting,
+                    ),
                 )
             )
             address = stack.enter_context(serve(app, host="127.0.0.1", port=0))

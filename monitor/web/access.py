@@ -1,0 +1,106 @@
+"""Who may post and how often: bearer tokens that can be changed while it runs, and a rate."""
+
+import hmac
+import time
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+
+import structlog
+
+from monitor.errors import SettingsError
+
+log = structlog.get_logger()
+Stamp = tuple[int, int, int]
+
+
+def read_tokens(path: Path | None) -> tuple[bytes, ...]:
+    """Accepted bearer tokens, one a line; empty where no file is given.
+
+    Raises:
+        SettingsError: if the file cannot be read or holds no token.
+    """
+    if path is None:
+        return ()
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as exc:
+        raise SettingsError(f"http.tokens_file {path} cannot be read: {exc.strerror}") from exc
+    tokens = tuple(line.strip() for line in lines if line.strip())
+    if not tokens:
+        raise SettingsError(f"http.tokens_file {path} holds no token; write one a line")
+    return tokens
+
+
+class Tokens:
+    """The tokens that were given and those of a file, which is read again when it changes.
+
+    A file that has become unreadable or empty changes nothing: whoever replaces it may be between
+    two steps. To take a token back, leave another one in the file.
+
+    Raises:
+        SettingsError: as ``read_tokens``.
+    """
+
+    def __init__(self, path: Path | None = None, given: Sequence[bytes] = ()) -> None:
+        self._path = path
+        self._given = [_digest(token) for token in given]
+        self._stamp = _stamp(path)
+        self._of_file = [_digest(token) for token in read_tokens(path)]
+
+    def accept(self, authorization: str) -> bool:
+        """Whether the header names one of the tokens, or none are asked for."""
+        self._read_again()
+        tokens = self._given + self._of_file
+        scheme, _, candidate = authorization.partition(" ")
+        digest = _digest(candidate.strip().encode())
+        # Every token is compared, so that the time taken does not tell which one came near.
+        matches = [hmac.compare_digest(digest, token) for token in tokens]
+        return not tokens or (scheme.lower() == "bearer" and any(matches))
+
+    def _read_again(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._of_file = [_digest(token) for token in read_tokens(self._path)]
+        except SettingsError as exc:
+            log.warning("tokens_kept", problem=str(exc))
+        else:
+            log.info("tokens_read", count=len(self._of_file))
+
+
+class Rate:
+    """At most so many a second, and as many at once after a quiet second."""
+
+    def __init__(self, per_second: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._left = float(per_second)
+        self._at = clock()
+
+    def allows(self) -> bool:
+        """Whether one more may come now; counts it if so."""
+        now = self._clock()
+        self._left = min(self._left + (now - self._at) * self._per_second, self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def _digest(token: bytes) -> bytes:
+    # Of one length, which the time of a comparison would tell.
+    return sha256(token).digest()
+
+
+def _stamp(path: Path | None) -> Stamp | None:
+    if path is None:
+        return None
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
