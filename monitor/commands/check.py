@@ -16,7 +16,7 @@ from monitor.settings import Settings
 from monitor.store.engine import open_database
 from monitor.store.migrations import current_revision, require_current
 from monitor.store.references import active_references, list_references
-from monitor.web.ingest import read_tokens
+from monitor.web.access import read_tokens
 
 Finding = tuple[bool, str]  # fine or not, and what
 
@@ -138,7 +138,7 @@ def _images(settings: Settings) -> Iterator[Finding]:
 
 
 def _http(settings: Settings) -> Iterator[Finding]:
-    tokens = read_tokens(settings.http.tokens_file)
+    tokens = read_tokens(settings.http.tokens_file) + settings.http.given_tokens
     guarded = f"{len(tokens)} tokens" if tokens else "no token"
     yield True, f"http {settings.http.listen}, {guarded} needed to post"
 
