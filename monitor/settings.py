@@ -134,9 +134,29 @@ class HttpSettings(_Section):
 class SourceSettings(_Section):
     """One place that traffic is read from."""
 
-    type: Literal["jsonl"] = Field("jsonl", description="Files of one record a line.")
+    type: Literal["jsonl", "kafka"] = Field(
+        "jsonl", description="jsonl (files of one record a line) or kafka (one record a message)."
+    )
+    name: str = Field(
+        "",
+        max_length=200,
+        description="What its cursors and metrics are kept under; the path or topic unless set. "
+        "With another name it is read anew.",
+    )
     path: str = Field(
-        max_length=200, description="File or glob, followed across rotation; .gz is understood."
+        "",
+        max_length=200,
+        description="jsonl: file or glob, followed across rotation; .gz is understood.",
+    )
+    brokers: str = Field("", description="kafka: addresses to begin with, HOST:PORT,HOST:PORT.")
+    topic: str = Field("", max_length=200, description="kafka: the topic.")
+    group: str = Field(
+        "mllm-monitor", description="kafka: consumer group; its members share out the partitions."
+    )
+    properties_file: Path | None = Field(
+        None,
+        description="kafka: file of further properties of the client, key=value a line. The place "
+        "for passwords.",
     )
     format: Literal[
         "auto",
@@ -149,6 +169,28 @@ class SourceSettings(_Section):
         "mlflow",
         "kserve",
     ] = Field("auto", description="Wire format.")
+
+    @property
+    def title(self) -> str:
+        """What it is called where no name is given."""
+        return self.name or self.path or self.topic
+
+    @model_validator(mode="after")
+    def _has_what_its_type_takes(self) -> Self:
+        needed, possible = _KEYS_OF_SOURCES[self.type]
+        if missing := [key for key in needed if not getattr(self, key)]:
+            raise ValueError(f"type {self.type} needs {' and '.join(missing)}")
+        others = self.model_fields_set - {"type", "name", "format", *needed, *possible}
+        if others:
+            raise ValueError(f"{min(others)} is not for type {self.type}")
+        return self
+
+
+# What each type needs, and what it takes beside that.
+_KEYS_OF_SOURCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "jsonl": (("path",), ()),
+    "kafka": (("brokers", "topic"), ("group", "properties_file")),
+}
 
 
 class ImageSettings(_Section):
@@ -357,6 +399,13 @@ class Settings(_Section):
     retention: RetentionSettings = RetentionSettings()
     jobs: JobSettings = JobSettings()
     logging: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _sources_are_told_apart(self) -> Self:
+        titles = [source.title for source in self.sources]
+        if twice := sorted({title for title in titles if titles.count(title) > 1}):
+            raise ValueError(f"two sources are called {twice[0]}: give them names")
+        return self
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str] | None = None) -> Settings:

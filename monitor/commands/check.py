@@ -9,13 +9,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from monitor.commands.terminal import in_one_line, put, put_json, say
 from monitor.encoders.encoder import EncoderPair
-from monitor.errors import MonitorError
+from monitor.errors import MonitorError, SourceError
 from monitor.service.shelf import ReferenceShelf
-from monitor.service.wiring import load_encoders
-from monitor.settings import Settings
+from monitor.service.wiring import configured_source, load_encoders
+from monitor.settings import Settings, SourceSettings
 from monitor.store.engine import open_database
 from monitor.store.migrations import current_revision, require_current
 from monitor.store.references import active_references, list_references
+from monitor.traffic.sources.jsonl import FileSource
 from monitor.web.access import read_tokens
 
 Finding = tuple[bool, str]  # fine or not, and what
@@ -117,14 +118,24 @@ def _sources(settings: Settings) -> Iterator[Finding]:
     if not settings.sources:
         yield True, "no source is configured: traffic comes only over HTTP"
     for source in settings.sources:
-        paths = glob.glob(source.path)  # noqa: PTH207 - the pattern may be absolute
-        unreadable = [path for path in paths if not os.access(path, os.R_OK)]
-        if unreadable:
-            yield False, f"source {source.path}: {unreadable[0]} is not readable by this user"
-        elif not paths:
-            yield False, f"source {source.path}: no file matches"
-        else:
-            yield True, f"source {source.path}: {len(paths)} files now"
+        try:
+            opened = configured_source(source)
+            if isinstance(opened, FileSource):
+                yield _files(source)
+            else:
+                yield True, f"source {source.title}: {opened.probe()}"
+        except SourceError as exc:
+            yield False, f"source {source.title}: {exc}"
+
+
+def _files(source: SourceSettings) -> Finding:
+    paths = glob.glob(source.path)  # noqa: PTH207 - the pattern may be absolute
+    unreadable = [path for path in paths if not os.access(path, os.R_OK)]
+    if unreadable:
+        return False, f"source {source.title}: {unreadable[0]} is not readable by this user"
+    if not paths:
+        return False, f"source {source.title}: no file matches"
+    return True, f"source {source.title}: {len(paths)} files now"
 
 
 def _images(settings: Settings) -> Iterator[Finding]:

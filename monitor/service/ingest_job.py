@@ -1,8 +1,9 @@
 """Reads the sources batch by batch, and moves the watermarks of the streams."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, Protocol, Self, TypeVar
 
 import structlog
 
@@ -19,7 +20,7 @@ from monitor.store.streams import (
 )
 from monitor.traffic.formats.detect import format_named
 from monitor.traffic.formats.wire import Format
-from monitor.traffic.sources.jsonl import FileSource, Partition
+from monitor.traffic.sources.lines import Batch as ReadBatch
 
 log = structlog.get_logger()
 BATCH_LINES = 20_000
@@ -28,11 +29,48 @@ READ_BYTES = 2**20
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
+class Partition(Protocol):
+    """Part of a source that is read in order: a file, say."""
+
+    @property
+    def id(self) -> str:
+        """What its cursor is kept under."""
+
+
+P = TypeVar("P", bound=Partition)
+
+
+class Source(Protocol[P]):
+    """Where lines come from; one thread at a time uses it.
+
+    Offsets are the source's own. A partition is begun at 0, and ``read`` may be asked to go back to
+    any offset that it gave out before: what was read and then not committed is read again.
+    """
+
+    name: str
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def ready(self, cursors: Mapping[str, Cursor]) -> list[P]:
+        """The partitions with something unread; ``cursors`` are all of this source."""
+
+    def partitions(self) -> set[str]:
+        """Ids of all there are now, read or not."""
+
+    def problems(self) -> list[str]:
+        """What could not be read and why, each once for as long as it lasts."""
+
+    def read(self, partition: P, offset: int, max_lines: int, max_bytes: int, /) -> ReadBatch:
+        """The next lines; none if that cannot be done at the moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """A source with the format of its records."""
 
-    source: FileSource
+    source: Source[Any]  # it is given back the partitions that it called ready
     format_name: str
     label_keys: Sequence[str] = ()
 
@@ -108,7 +146,7 @@ class IngestJob:
         reading = _Reading(feed.source, partition, offset, grows=self._follows_clock)
         receipt = self._intake.admit_run(reading.batches(), self._formats[key])
         log.debug("batch_admitted", source=name, **receipt.outcomes)
-        return reading.offset > offset
+        return reading.offset != offset  # back, where a log has been begun anew
 
     def _advance(self, unread: set[tuple[str, str]]) -> None:
         now = self._clock()
@@ -144,7 +182,7 @@ class _Reading:
     """One transaction's worth of a partition, read in pieces that stay in a core's cache."""
 
     def __init__(
-        self, source: FileSource, partition: Partition, offset: int, *, grows: bool
+        self, source: Source[Any], partition: Partition, offset: int, *, grows: bool
     ) -> None:
         self._source = source
         self._partition = partition

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from typing import Any
 
 from monitor.records import Measurement
+from monitor.service.ingest_job import Source
 from monitor.service.wiring import Jobs
 from monitor.store.engine import Database
 from monitor.store.pending import release_claims
 from monitor.store.streams import advance_watermark, partition_watermarks
 from monitor.store.windows import MeasurementKey, measurements_between
-from monitor.traffic.sources.jsonl import FileSource
 
 PAGE = 2_000
 
@@ -22,7 +23,7 @@ class Replay:
         *,
         database: Database,
         jobs: Jobs,
-        source: FileSource,
+        source: Source[Any],
         length: timedelta,
         lateness: timedelta,
     ) -> None:

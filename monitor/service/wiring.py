@@ -25,7 +25,7 @@ from monitor.service.retain_job import RetainJob, RetentionRules
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.snapshot import Publisher
 from monitor.service.telemetry import Telemetry
-from monitor.settings import Settings
+from monitor.settings import Settings, SourceSettings
 from monitor.store.engine import Database, open_database
 from monitor.store.lock import hold_embedded_lock
 from monitor.store.migrations import (
@@ -36,6 +36,7 @@ from monitor.store.migrations import (
 )
 from monitor.store.pending import forget_other_encoders, release_claims
 from monitor.traffic.sources.jsonl import FileSource
+from monitor.traffic.sources.kafka import KafkaSource, read_properties
 
 Clock = Callable[[], datetime]
 
@@ -108,15 +109,28 @@ def image_files(settings: Settings) -> ImageFiles:
 
 
 def configured_feeds(settings: Settings) -> list[Feed]:
-    """The sources of the settings, followed across rotation."""
+    """The sources of the settings; each is opened when it is entered."""
     return [
-        Feed(
-            FileSource(source.path, [source.path], follow=True),
-            source.format,
-            settings.slices.top_level_keys,
-        )
+        Feed(configured_source(source), source.format, settings.slices.top_level_keys)
         for source in settings.sources
     ]
+
+
+def configured_source(source: SourceSettings) -> FileSource | KafkaSource:
+    """One source of the settings, not opened yet.
+
+    Raises:
+        SourceError: if it cannot be had as it is set.
+    """
+    if source.type == "kafka":
+        return KafkaSource(
+            source.title,
+            brokers=source.brokers,
+            topic=source.topic,
+            group=source.group,
+            properties=read_properties(source.properties_file),
+        )
+    return FileSource(source.title, [source.path], follow=True)
 
 
 def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:

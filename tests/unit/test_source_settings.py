@@ -1,0 +1,39 @@
+import pytest
+from pydantic import ValidationError
+
+from monitor.settings import Settings, SourceSettings
+
+KAFKA = {"type": "kafka", "brokers": "k:9092", "topic": "calls"}
+
+
+def fault(*sources: dict[str, str]) -> str:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"sources": sources})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({}, "type jsonl needs path"),
+        ({"type": "kafka"}, "type kafka needs brokers and topic"),
+        ({"type": "kafka", "topic": "t"}, "type kafka needs brokers"),
+        ({**KAFKA, "path": "a.jsonl"}, "path is not for type kafka"),
+        ({"path": "a.jsonl", "topic": "t"}, "topic is not for type jsonl"),
+    ],
+)
+def test_a_source_says_what_its_type_needs_and_does_not_take(
+    source: dict[str, str], said: str
+) -> None:
+    assert said in fault(source)
+
+
+def test_sources_of_one_title_are_refused_until_they_are_named() -> None:
+    assert "two sources are called calls" in fault(KAFKA, KAFKA)
+    named = Settings.model_validate({"sources": [KAFKA, {**KAFKA, "name": "other cluster"}]})
+    assert [source.title for source in named.sources] == ["calls", "other cluster"]
+
+
+def test_a_type_takes_what_it_may_be_given() -> None:
+    source = SourceSettings.model_validate({**KAFKA, "group": "g", "format": "otlp", "name": "n"})
+    assert (source.title, source.group) == ("n", "g")
