@@ -134,13 +134,16 @@ class HttpSettings(_Section):
 class SourceSettings(_Section):
     """One place that traffic is read from."""
 
-    type: Literal["jsonl", "kafka"] = Field(
-        "jsonl", description="jsonl (files of one record a line) or kafka (one record a message)."
+    type: Literal["jsonl", "kafka", "table"] = Field(
+        "jsonl",
+        description="jsonl (files of one record a line), kafka (one record a message) or table "
+        "(one record a row).",
     )
     name: str = Field(
         "",
         max_length=200,
-        description="What its cursors and metrics are kept under; the path or topic unless set. "
+        description="What its cursors and metrics are kept under; the path, topic or table unless "
+        "set. "
         "With another name it is read anew.",
     )
     path: str = Field(
@@ -158,6 +161,25 @@ class SourceSettings(_Section):
         description="kafka: file of further properties of the client, key=value a line. The place "
         "for passwords.",
     )
+    url: str = Field(
+        "", description="table: address of the database, without a password.", repr=False
+    )
+    url_file: Path | None = Field(
+        None, description="table: file with the address, where that has a password."
+    )
+    table: str = Field("", max_length=200, description="table: table or view, or SCHEMA.NAME.")
+    key: str = Field(
+        "", description="table: column of whole numbers that grow with every row, its index say."
+    )
+    column: str = Field(
+        "",
+        description="table: column with whole records in JSON. Unless set the columns id, time, "
+        "stream, query, response, target, labels and images are read.",
+    )
+    settle: Duration = Field(
+        timedelta(seconds=10),
+        description="table: how long a new row waits for rows before it that are committed later.",
+    )
     format: Literal[
         "auto",
         "native",
@@ -173,7 +195,7 @@ class SourceSettings(_Section):
     @property
     def title(self) -> str:
         """What it is called where no name is given."""
-        return self.name or self.path or self.topic
+        return self.name or self.path or self.topic or self.table
 
     @model_validator(mode="after")
     def _has_what_its_type_takes(self) -> Self:
@@ -183,6 +205,10 @@ class SourceSettings(_Section):
         others = self.model_fields_set - {"type", "name", "format", *needed, *possible}
         if others:
             raise ValueError(f"{min(others)} is not for type {self.type}")
+        if self.type == "table" and bool(self.url) == bool(self.url_file):
+            raise ValueError("type table needs url or url_file")
+        if _has_password(self.url):
+            raise ValueError("url holds a password: put the address into a file, url_file")
         return self
 
 
@@ -190,6 +216,7 @@ class SourceSettings(_Section):
 _KEYS_OF_SOURCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "jsonl": (("path",), ()),
     "kafka": (("brokers", "topic"), ("group", "properties_file")),
+    "table": (("table", "key"), ("url", "url_file", "column", "settle")),
 }
 
 
@@ -349,11 +376,53 @@ class AlertSettings(_Section):
 
 
 class PrivacySettings(_Section):
-    """How long what was said is kept."""
+    """What of what was said is kept, and how long."""
 
     content_retention: Duration = Field(
-        timedelta(days=7), description="Texts and thumbnails; 0 keeps none once embedded."
+        timedelta(days=7),
+        description="Texts, thumbnails and excerpts of refused records; 0 keeps none once "
+        "embedded.",
     )
+    keep: tuple[str, ...] = Field(
+        ("text", "response", "target", "thumbnails", "excerpts", "labels.*"),
+        description="What is kept once it is embedded; labels.NAME keeps one label, labels.* all.",
+    )
+    redact: tuple[Literal["token", "email", "card", "phone"], ...] = Field(
+        (),
+        description="token, email, card, phone: taken out of texts, labels and excerpts before "
+        "they are stored and embedded.",
+    )
+    patterns: dict[str, str] = Field(
+        {}, description="Further ones, as regular expressions by name."
+    )
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> Self:
+        for item in self.keep:
+            if item not in _KEEPABLE and not re.fullmatch(r"labels\..+", item):
+                raise ValueError(f"keep takes {', '.join(_KEEPABLE)} and labels.NAME, got {item!r}")
+        # What is to go at its age is found by the texts and the targets.
+        if "response" in self.keep and "text" not in self.keep:
+            raise ValueError("keep has response: it is kept only beside text")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_searched(self) -> Self:
+        import regex  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; seldom needed
+
+        for name, pattern in self.patterns.items():
+            if not re.fullmatch(r"[a-z0-9_-]{1,40}", name):
+                raise ValueError(f"names of patterns are of a-z, 0-9, _ and -, got {name!r}")
+            try:
+                is_empty = regex.search(pattern, "") is not None
+            except regex.error as exc:
+                raise ValueError(f"patterns.{name} is no regular expression: {exc}") from exc
+            if is_empty:
+                raise ValueError(f"patterns.{name} matches where there is nothing")
+        return self
+
+
+_KEEPABLE = ("text", "response", "target", "thumbnails", "excerpts")
 
 
 class RetentionSettings(_Section):
@@ -399,6 +468,14 @@ class Settings(_Section):
     retention: RetentionSettings = RetentionSettings()
     jobs: JobSettings = JobSettings()
     logging: LogSettings = LogSettings()
+
+    @model_validator(mode="after")
+    def _slices_are_kept(self) -> Self:
+        keep = self.privacy.keep
+        for label in self.slices.labels:
+            if "labels.*" not in keep and f"labels.{label}" not in keep:
+                raise ValueError(f"slices.labels has {label}: add labels.{label} to privacy.keep")
+        return self
 
     @model_validator(mode="after")
     def _sources_are_told_apart(self) -> Self:

@@ -35,6 +35,7 @@ from monitor.service.wiring import (
     image_limits,
     load_encoders,
     opened_database,
+    privacy_of,
     utc_now,
 )
 from monitor.settings import Settings
@@ -236,7 +237,7 @@ def _spoiling(
     settings: Settings, encoders: EncoderPair, shifts: Sequence[Shift], seed: int
 ) -> Spoiling:
     embedder = Embedder(encoders, image_limits(settings), with_thumbnails=False)
-    embedding = Embedding(embedder, image_files(settings))
+    embedding = Embedding(embedder, image_files(settings), privacy_of(settings))
     return Spoiling(embedding, shifts, seed, os.cpu_count() or 1)
 
 

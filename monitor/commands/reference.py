@@ -33,6 +33,7 @@ from monitor.service.wiring import (
     image_limits,
     load_encoders,
     opened_database,
+    privacy_of,
     utc_now,
 )
 from monitor.settings import Settings
@@ -83,9 +84,12 @@ def build_reference(settings: Settings, wish: Wish) -> None:
                 report=report,
             )
             _require_exchanges(selection, wish.stream)
-            keeps = bool(settings.privacy.content_retention)
-            embedder = Embedder(encoders, image_limits(settings), with_thumbnails=keeps)
-            rows = Embedding(embedder, image_files(settings)).rows(reader, selection, report)
+            privacy = privacy_of(settings)
+            embedder = Embedder(
+                encoders, image_limits(settings), with_thumbnails=privacy.thumbnails
+            )
+            embedding = Embedding(embedder, image_files(settings), privacy)
+            rows = embedding.rows(reader, selection, report)
             built = build_from_rows(
                 rows,
                 name=wish.name,
@@ -103,10 +107,12 @@ def build_reference(settings: Settings, wish: Wish) -> None:
                 "stream": wish.stream,
                 "encoders": encoders.name,
                 "exchanges": len(rows),
+                "redacted": privacy.redact.identity,
                 **built.facts,
             },
         )
-        samples = samples_of(rows, built, with_content=keeps)
+        content = privacy.content if settings.privacy.content_retention else ()
+        samples = samples_of(rows, built, content=content)
         with database.begin() as session:
             if not save_reference(session, version, built.arrays, samples):
                 version = find_reference(session, version.digest)

@@ -92,7 +92,9 @@ class EmbedJob:
                 self._embedder.encoders.digest,
                 [(i.content_hash, i.z, i.thumbnail, i.reject_reason) for i in images],
             )
-            record_embeddings(session, self._embedder.encoders.digest, rows)
+            record_embeddings(
+                session, self._embedder.encoders.digest, rows, dropped=self._embedder.dropped
+            )
         log.debug("samples_embedded", n=len(rows), images=len(images))
 
     def _embed_images(self, pending: Sequence[PendingSample]) -> list[ImageVector]:

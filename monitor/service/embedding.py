@@ -61,11 +61,15 @@ class ImageVector:
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """The encoders with what they are allowed to decode; every distinct input is embedded once."""
+    """The encoders with what they are allowed to decode; every distinct input is embedded once.
+
+    ``dropped`` names content that is not kept once it is embedded.
+    """
 
     encoders: EncoderPair
     limits: ImageLimits
     with_thumbnails: bool
+    dropped: frozenset[str] = frozenset()
 
     def images(self, files: Mapping[str, bytes]) -> list[ImageVector]:
         """Embed files by content hash; one that cannot be decoded has a reason, no vector.

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from monitor.records import Candidate, Cursor, LateTarget, Rejection, floor_time
 from monitor.service.embedding import ImageFiles
+from monitor.service.privacy import Privacy
 from monitor.store.counters import add_counts
 from monitor.store.cursors import cursors_of, save_cursor
 from monitor.store.engine import Database
@@ -106,11 +107,13 @@ class Intake:
         clock: Callable[[], datetime],
         rules: SamplingRules,
         files: ImageFiles,
+        privacy: Privacy | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self.rules = rules
         self._files = files
+        self._privacy = privacy or Privacy()
         self._caps = Caps(images=files.limits)
         self._lock = Lock()
         self._streams: set[str] | None = None
@@ -212,7 +215,7 @@ class Intake:
         return floor_time(time, self.rules.pane) + self.rules.pane + lateness <= newest
 
     def _candidate(self, kept: Kept[Wire]) -> Candidate:
-        exchange = kept.item.exchange(self._caps)
+        exchange = self._privacy.exchange(kept.item.exchange(self._caps))
         images = self._files.find(exchange.images)
         return Candidate(exchange, kept.pane_start, kept.priority, images)
 
@@ -245,7 +248,7 @@ class Intake:
             }
         )
         self._store_targets(session, found, now)
-        shown = found.rejections[:MAX_QUARANTINED_PER_BATCH]
+        shown = [*map(self._privacy.rejection, found.rejections[:MAX_QUARANTINED_PER_BATCH])]
         quarantine(session, batch.source, batch.partition, shown, now)
         if batch.cursor is not None:
             save_cursor(session, batch.cursor, now)
@@ -261,7 +264,7 @@ class Intake:
             if closed and newest and closed + self.rules.target_lateness <= newest:
                 found.outcomes[TARGET_LATE] += 1
             else:
-                in_time.append(target)
+                in_time.append(self._privacy.target(target))
         set_targets(session, in_time, now)
         found.outcomes[TARGET] += len(in_time)
 

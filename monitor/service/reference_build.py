@@ -4,7 +4,7 @@ import heapq
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -17,6 +17,7 @@ from monitor.reference.conditional import QNetwork
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
 from monitor.service.ingest_job import BATCH_LINES, READ_BYTES, Feed
 from monitor.service.intake import MAX_AHEAD
+from monitor.service.privacy import Privacy
 from monitor.traffic.formats.detect import format_named
 from monitor.traffic.formats.wire import Caps, Wire
 from monitor.traffic.sampling import priority
@@ -140,6 +141,7 @@ class Embedding:
 
     embedder: Embedder
     files: ImageFiles
+    privacy: Privacy = field(default_factory=Privacy)
     vectors: dict[str, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
 
     def rows(self, reader: LogReader, selection: Selection, report: Report) -> list[ReferenceRow]:
@@ -165,7 +167,10 @@ class Embedding:
                 left.discard(key)
                 exchange = record.exchange(caps)
                 late = selection.targets.get(key)
-                yield exchange if late is None else replace(exchange, target=late)
+                # Redacted before it is embedded, as what it will be compared with is.
+                yield self.privacy.exchange(
+                    exchange if late is None else replace(exchange, target=late)
+                )
 
     def embed(self, exchanges: Sequence[Exchange]) -> list[ReferenceRow]:
         """One row for each exchange."""
@@ -234,21 +239,22 @@ def build_from_rows(
 
 
 def samples_of(
-    rows: Sequence[ReferenceRow], built: BuiltReference, *, with_content: bool
+    rows: Sequence[ReferenceRow], built: BuiltReference, *, content: Collection[str]
 ) -> list[ReferenceSample]:
-    """Which exchanges a reference was made from, and what people are shown of them."""
+    """Which exchanges a reference was made from, and what people are shown of them.
+
+    ``content`` names what of text, response and target is kept.
+    """
     known = [
         ReferenceSample(position, row.exchange.id, part)
         for position, (row, part) in enumerate(zip(rows, built.parts, strict=True))
     ]
-    if not with_content:
-        return known
     return [
         replace(
             sample,
-            text=row.exchange.text,
-            response=row.exchange.response,
-            target=row.exchange.target,
+            text=row.exchange.text if "text" in content else None,
+            response=row.exchange.response if "response" in content else None,
+            target=row.exchange.target if "target" in content else None,
             thumbnail=row.thumbnail,
         )
         for sample, row in zip(known, rows, strict=True)

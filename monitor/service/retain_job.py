@@ -3,11 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import structlog
 
+from monitor.service.forget import forget_indexes
 from monitor.store import retention
 from monitor.store.engine import Database
+from monitor.store.quarantine import forget_quarantined
+from monitor.store.references import list_references
 
 log = structlog.get_logger()
 # Images wait this long for a sample that refers to them, and early targets for their exchange.
@@ -28,11 +32,17 @@ class RetainJob:
     """Deletes by age; running it twice deletes nothing more."""
 
     def __init__(
-        self, *, database: Database, clock: Callable[[], datetime], rules: RetentionRules
+        self,
+        *,
+        database: Database,
+        clock: Callable[[], datetime],
+        rules: RetentionRules,
+        data_dir: Path,
     ) -> None:
         self._database = database
         self._clock = clock
         self._rules = rules
+        self._data_dir = data_dir
 
     def __call__(self) -> None:
         """Delete everything that is too old now."""
@@ -40,6 +50,7 @@ class RetainJob:
         with self._database.begin() as session:
             deleted = {
                 "contents": retention.forget_content(session, now - self._rules.content),
+                "quarantined": forget_quarantined(session, now - self._rules.content),
                 "samples": retention.forget_samples(session, now - self._rules.samples),
                 "measurements": retention.forget_measurements(
                     session, now - self._rules.measurements
@@ -49,5 +60,8 @@ class RetainJob:
                 ),
                 "images": retention.collect_images(session, now - ORPHAN_AGE),
             }
+            stored = {version.digest for version in list_references(session)}
+        # Another process, perhaps on another machine, may have deleted a reference.
+        deleted["indexes"] = forget_indexes(self._data_dir, stored)
         if any(deleted.values()):
             log.info("retention_applied", **deleted)

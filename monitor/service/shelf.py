@@ -11,6 +11,7 @@ from monitor.service.overlap import MadeFrom
 from monitor.store.engine import Database
 from monitor.store.references import find_reference, load_arrays, reference_positions
 
+INDEXES = "references"  # folder of the FAISS files, one folder a digest
 KEPT = 8  # a reference of 5,000 exchanges takes some 60 MB
 
 
@@ -35,7 +36,7 @@ class ReferenceShelf:
         encoder_name: str = "others",
     ) -> None:
         self._database = database
-        self._folder = data_dir / "references"
+        self._folder = data_dir / INDEXES
         self._encoder_digest = encoder_digest
         self._encoder_name = encoder_name
         self._loaded: dict[str, LoadedReference] = {}

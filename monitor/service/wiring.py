@@ -21,6 +21,7 @@ from monitor.service.ingest_job import Feed, IngestJob
 from monitor.service.intake import Intake, SamplingRules
 from monitor.service.measure import MeasureRules
 from monitor.service.measure_job import MeasureJob
+from monitor.service.privacy import Privacy
 from monitor.service.retain_job import RetainJob, RetentionRules
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.snapshot import Publisher
@@ -37,6 +38,7 @@ from monitor.store.migrations import (
 from monitor.store.pending import forget_other_encoders, release_claims
 from monitor.traffic.sources.jsonl import FileSource
 from monitor.traffic.sources.kafka import KafkaSource, read_properties
+from monitor.traffic.sources.table import TableSource, read_url
 
 Clock = Callable[[], datetime]
 
@@ -116,7 +118,7 @@ def configured_feeds(settings: Settings) -> list[Feed]:
     ]
 
 
-def configured_source(source: SourceSettings) -> FileSource | KafkaSource:
+def configured_source(source: SourceSettings) -> FileSource | KafkaSource | TableSource:
     """One source of the settings, not opened yet.
 
     Raises:
@@ -130,7 +132,22 @@ def configured_source(source: SourceSettings) -> FileSource | KafkaSource:
             group=source.group,
             properties=read_properties(source.properties_file),
         )
+    if source.type == "table":
+        return TableSource(
+            source.title,
+            url=read_url(source.url_file) if source.url_file else source.url,
+            rows=(source.table, source.key),
+            json_column=source.column,
+            settle_seconds=source.settle.total_seconds(),
+        )
     return FileSource(source.title, [source.path], follow=True)
+
+
+def privacy_of(settings: Settings) -> Privacy:
+    """What is kept of an exchange and what is redacted."""
+    wanted = settings.privacy
+    privacy = Privacy.of(wanted.keep, wanted.redact, wanted.patterns)
+    return privacy if wanted.content_retention else replace(privacy, thumbnails=False)
 
 
 def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
@@ -145,7 +162,13 @@ def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
         target_lateness=late,
         max_streams=sampling.max_streams,
     )
-    return Intake(database=database, clock=clock, rules=rules, files=image_files(settings))
+    return Intake(
+        database=database,
+        clock=clock,
+        rules=rules,
+        files=image_files(settings),
+        privacy=privacy_of(settings),
+    )
 
 
 def measure_rules(settings: Settings, encoders: EncoderPair) -> MeasureRules:
@@ -212,10 +235,12 @@ def make_jobs(
 ) -> Jobs:
     """The jobs of a daemon or of a replay; they differ in the feeds and in who moves time."""
     windows = settings.windows
+    privacy = privacy_of(settings)
     embedder = Embedder(
         encoders,
         image_limits(settings),
-        with_thumbnails=bool(settings.privacy.content_retention),
+        with_thumbnails=privacy.thumbnails,
+        dropped=privacy.dropped,
     )
     shelf = ReferenceShelf(
         database=around.database,
@@ -257,6 +282,7 @@ def make_jobs(
                 measurements=settings.retention.measurements,
                 early_targets=around.intake.rules.target_lateness,
             ),
+            data_dir=settings.data_dir,
         ),
     )
 

@@ -1,7 +1,7 @@
 """Samples that wait for their vectors: claiming them, and recording what was computed."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
 
@@ -80,30 +80,41 @@ def release_claims(session: Session) -> int:
     return released.rowcount
 
 
-def record_embeddings(session: Session, encoder_digest: str, rows: Sequence[Vectors]) -> None:
+def record_embeddings(
+    session: Session,
+    encoder_digest: str,
+    rows: Sequence[Vectors],
+    *,
+    dropped: Collection[str] = (),
+) -> None:
     """Record the vectors of claimed samples and end their claims.
 
     A sample whose target changed since it was claimed (``attempts`` is zero again) stays pending.
-    The revision of its pane grows, as the window may have been measured without it.
+    The revision of its pane grows, as the window may have been measured without it. Of the other
+    samples the ``dropped`` of text, response and target go.
     """
     if not rows:
         return
     # Here and below not by primary key through the session: it insists that every row is still
     # there, but a sample may have been displaced while its vectors were computed.
     old = SampleRow
-    is_forgotten = old.text.is_(None)
+    is_current = old.attempts > 0
     session.connection().execute(
         update(SampleRow)
         .where(old.id == bindparam("key"))
         .values(
             encoder_digest=case(
-                (old.attempts > 0, bindparam("digest", type_=old.encoder_digest.type)), else_=null()
+                (is_current, bindparam("digest", type_=old.encoder_digest.type)), else_=null()
             ),
             claimed_until=None,
             z_v=bindparam("v"),
-            z_t=case((is_forgotten, old.z_t), else_=bindparam("t", type_=old.z_t.type)),
-            z_y=case((is_forgotten, old.z_y), else_=bindparam("y", type_=old.z_y.type)),
+            z_t=case((old.text.is_(None), old.z_t), else_=bindparam("t", type_=old.z_t.type)),
+            z_y=case((old.response.is_(None), old.z_y), else_=bindparam("y", type_=old.z_y.type)),
             z_target=bindparam("target_vector"),
+            **{
+                name: case((is_current, null()), else_=getattr(old, name))
+                for name in sorted(dropped)
+            },
         ),
         [
             {"key": id_, "digest": encoder_digest, "v": v, "t": t, "y": y, "target_vector": target}

@@ -53,6 +53,12 @@ def quarantine(
     session.execute(delete(QuarantineRow).where(QuarantineRow.id <= last_to_go.scalar_subquery()))
 
 
+def forget_quarantined(session: Session, before: datetime) -> int:
+    """Delete refused records that came before."""
+    old = delete(QuarantineRow).where(QuarantineRow.stored_at < before)
+    return session.connection().execute(old).rowcount
+
+
 def quarantined(session: Session, limit: int) -> list[Quarantined]:
     """Refused records, newest first."""
     rows = session.scalars(select(QuarantineRow).order_by(QuarantineRow.id.desc()).limit(limit))

@@ -1,9 +1,21 @@
 """Deleting what is older than the operator wants kept. Ages are those of storing, not of events."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Row, delete, exists, func, or_, select, text, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    delete,
+    exists,
+    func,
+    or_,
+    select,
+    text,
+    tuple_,
+    update,
+)
 from sqlalchemy.orm import Session
 
 from monitor.store.pending import MAX_ATTEMPTS
@@ -15,6 +27,7 @@ from monitor.store.tables import (
     ImageRow,
     MeasurementRow,
     PaneRow,
+    QuarantineRow,
     ReferenceRow,
     ReferenceSampleRow,
     SampleImageRow,
@@ -22,6 +35,19 @@ from monitor.store.tables import (
     StreamRow,
     WindowRow,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContent:
+    """How much of what was said is stored, and since when the oldest of it is."""
+
+    exchanges: int
+    images: int
+    image_bytes: int
+    refused: int  # records in the quarantine
+    of_references: int
+    oldest: datetime | None
+
 
 _IS_DONE = or_(SampleRow.encoder_digest.is_not(None), SampleRow.attempts >= MAX_ATTEMPTS)
 
@@ -53,16 +79,46 @@ def forget_content(session: Session, before: datetime) -> int:
         update(row)
         .where(
             row.digest.in_(old),
-            or_(
-                row.text.is_not(None),
-                row.response.is_not(None),
-                row.target.is_not(None),
-                row.thumbnail.is_not(None),
-            ),
+            _reference_has_content(),
         )
         .values(text=None, response=None, target=None, thumbnail=None)
     )
     return samples.rowcount + references.rowcount
+
+
+def stored_content(session: Session) -> StoredContent:
+    """What ``forget_content`` and the quarantine have to forget sooner or later."""
+    sample, image, refused = SampleRow, ImageRow, QuarantineRow
+    of_reference = ReferenceSampleRow
+    exchanges, first_exchange = session.execute(
+        select(func.count(), func.min(sample.stored_at)).where(text(f"({SAMPLE_HAS_CONTENT})"))
+    ).one()
+    size = func.coalesce(func.length(image.payload), 0) + func.coalesce(
+        func.length(image.thumbnail), 0
+    )
+    images, image_bytes, first_image = session.execute(
+        select(func.count(), func.sum(size), func.min(image.stored_at)).where(
+            text(f"({IMAGE_HAS_CONTENT})")
+        )
+    ).one()
+    records, first_record = session.execute(
+        select(func.count(), func.min(refused.stored_at)).select_from(refused)
+    ).one()
+    held, first_held = session.execute(
+        select(func.count(), func.min(ReferenceRow.created_at))
+        .select_from(of_reference)
+        .join(ReferenceRow, ReferenceRow.digest == of_reference.digest)
+        .where(_reference_has_content())
+    ).one()
+    times = (first_exchange, first_image, first_record, first_held)
+    return StoredContent(
+        exchanges=exchanges,
+        images=images,
+        image_bytes=int(image_bytes or 0),
+        refused=records,
+        of_references=held,
+        oldest=min((time for time in times if time is not None), default=None),
+    )
 
 
 def forget_samples(session: Session, before: datetime) -> int:
@@ -112,6 +168,12 @@ def collect_images(session: Session, before: datetime) -> int:
     is_shown = exists().where(SampleImageRow.content_hash == ImageRow.content_hash)
     orphans = delete(ImageRow).where(ImageRow.stored_at < before, ~is_shown)
     return session.connection().execute(orphans).rowcount
+
+
+def _reference_has_content() -> ColumnElement[bool]:
+    row = ReferenceSampleRow
+    columns = (row.text, row.response, row.target, row.thumbnail)
+    return or_(*(column.is_not(None) for column in columns))
 
 
 def _forget_until(session: Session, last: Iterable[Row[str, datetime]]) -> None:

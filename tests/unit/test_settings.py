@@ -119,6 +119,28 @@ def test_durations_are_written_as_they_are_read(text: str) -> None:
     assert format_duration(settings.privacy.content_retention) in {text, "90s"}
 
 
+@pytest.mark.parametrize(
+    ("privacy", "said"),
+    [
+        ("keep: [texts]", "labels.NAME, got 'texts'"),
+        ("keep: [response]", "kept only beside text"),
+        ("redact: [names]", "names"),
+        ("patterns: {staff: '(E-'}", "patterns.staff is no regular expression"),
+        ("patterns: {staff: 'x*'}", "patterns.staff matches where there is nothing"),
+        ("patterns: {'S ': 'x'}", "got 'S '"),
+    ],
+)
+def test_what_privacy_cannot_do_is_refused(tmp_path: Path, privacy: str, said: str) -> None:
+    (fault,) = faults_of(write(tmp_path, f"privacy:\n  {privacy}\n"))
+    assert said in fault
+
+
+def test_a_label_that_slices_are_made_of_must_be_kept(tmp_path: Path) -> None:
+    text = "slices: {labels: [tenant]}\nprivacy: {keep: [text, labels.language]}\n"
+    (fault,) = faults_of(write(tmp_path, text))
+    assert "add labels.tenant to privacy.keep" in fault
+
+
 def test_the_example_file_holds_the_defaults() -> None:
     assert load_settings(ROOT / "deploy" / "monitor.example.yaml", {}) == Settings()
 

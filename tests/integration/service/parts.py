@@ -23,6 +23,7 @@ from monitor.reference.conditional import QReport
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
 from monitor.service.ingest_job import Feed
 from monitor.service.intake import Batch, Intake, Receipt, SamplingRules
+from monitor.service.privacy import Privacy
 from monitor.service.reference_build import ReferenceRow
 from monitor.service.wiring import Jobs, Surroundings, make_jobs, make_surroundings
 from monitor.settings import Settings
@@ -126,12 +127,13 @@ def make_intake(database: Database, clock: Clock | None = None, **rules: object)
         "target_lateness": LATENESS,
         "max_streams": 10,
     }
-    root = rules.pop("root", None)
+    root, privacy = rules.pop("root", None), rules.pop("privacy", None)
     return Intake(
         database=database,
         clock=clock or Clock(),
         rules=SamplingRules(**{**usual, **rules}),  # type: ignore[arg-type]  # from a dict
         files=ImageFiles(root if isinstance(root, Path) else None, ImageLimits()),
+        privacy=privacy if isinstance(privacy, Privacy) else None,
     )
 
 

@@ -7,7 +7,13 @@ from sqlalchemy import func, select
 
 from monitor.service.retain_job import ORPHAN_AGE, RetainJob, RetentionRules
 from monitor.store.engine import Database
-from monitor.store.tables import EarlyTargetRow, ImageRow, MeasurementRow, SampleRow
+from monitor.store.tables import (
+    EarlyTargetRow,
+    ImageRow,
+    MeasurementRow,
+    QuarantineRow,
+    SampleRow,
+)
 from tests.integration.service.parts import (
     NOW,
     Clock,
@@ -29,7 +35,7 @@ def rig(database: Database, tmp_path: Path) -> Rig:
     with database.begin() as session:
         store_reference(session)
     rig = Rig(small_settings(tmp_path), database)
-    admit(rig.around.intake, [*traffic(30, 12), late_target("nobody")])
+    admit(rig.around.intake, [*traffic(30, 12), late_target("nobody"), b"{}\n"])
     rig.work()
     return rig
 
@@ -43,13 +49,19 @@ def left(rig: Rig) -> dict[str, int]:
             "thumbnails": ImageRow.thumbnail,
             "measurements": MeasurementRow.stream,
             "early targets": EarlyTargetRow.target,
+            "excerpts": QuarantineRow.excerpt,
         }
         return {name: session.scalar(select(func.count(c))) or 0 for name, c in columns.items()}
 
 
 def retain(rig: Rig, age: timedelta, rules: RetentionRules = RULES) -> list[object]:
     with structlog.testing.capture_logs() as logs:
-        RetainJob(database=rig.database, clock=Clock(NOW + age), rules=rules)()
+        RetainJob(
+            database=rig.database,
+            clock=Clock(NOW + age),
+            rules=rules,
+            data_dir=rig.settings.data_dir,
+        )()
     return [entry["event"] for entry in logs]
 
 
@@ -62,14 +74,22 @@ def test_what_is_young_enough_stays_and_nothing_is_said(rig: Rig) -> None:
     ("age", "gone"),
     [
         (DAY + timedelta(seconds=1), {"early targets"}),
-        (7 * DAY + timedelta(seconds=1), {"early targets", "texts", "thumbnails"}),
+        (7 * DAY + timedelta(seconds=1), {"early targets", "texts", "thumbnails", "excerpts"}),
         (
             30 * DAY + timedelta(seconds=1),
-            {"early targets", "texts", "thumbnails", "samples", "images"},
+            {"early targets", "texts", "thumbnails", "excerpts", "samples", "images"},
         ),
         (
             400 * DAY + timedelta(seconds=1),
-            {"early targets", "texts", "thumbnails", "samples", "images", "measurements"},
+            {
+                "early targets",
+                "texts",
+                "thumbnails",
+                "excerpts",
+                "samples",
+                "images",
+                "measurements",
+            },
         ),
     ],
 )
