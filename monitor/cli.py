@@ -263,6 +263,33 @@ def check(config: Path | None, as_json: bool) -> None:
     sys.exit(check_settings(_settings(config), as_json=as_json))
 
 
+@cli.command()
+@click.option("--id", "exchange_id", help="The exchange of this id.")
+@click.option("--label", metavar="NAME=VALUE", help="All exchanges with this value of a label.")
+@click.option("--stream", help="Of this stream alone.")
+@click.option("--yes", "is_sure", is_flag=True, help="Else it is only said what there is.")
+@AS_JSON
+@click.pass_obj
+def forget(
+    config: Path | None,
+    exchange_id: str | None,
+    label: str | None,
+    stream: str | None,
+    is_sure: bool,
+    as_json: bool,
+) -> None:
+    """Delete exchanges everywhere: samples, images, targets, references and their indexes.
+
+    A reference that was made from them is replaced by one without them, with thresholds drawn
+    anew. It does not keep them from being stored again if they are logged again.
+    """
+    from monitor.commands.privacy import Wish
+    from monitor.commands.privacy import forget as forget_exchanges
+
+    wish = Wish(exchange_id, label, stream, is_sure=is_sure, as_json=as_json)
+    forget_exchanges(_settings(config), wish)
+
+
 @cli.group()
 def reference() -> None:
     """The reference that windows are compared with, and its versions."""

@@ -1,0 +1,57 @@
+"""``forget`` as a command, beside a database with a little traffic."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from monitor.service.wiring import opened_database
+from monitor.settings import Settings
+from monitor.store.samples import window_samples
+from tests.integration.commands.program import Program
+from tests.integration.service.parts import HOUR, START, STREAM, admit, exchange, make_intake
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
+    monkeypatch.chdir(tmp_path)
+    lines = [exchange(name, labels={"tenant": f"t{name}"}) for name in ("a", "b")]
+    with opened_database(Settings()) as database:
+        admit(make_intake(database), lines)
+    yield Program(monkeypatch, config=())
+    structlog.reset_defaults()  # the command has set the logs up for its own standard error
+
+
+def left() -> set[str]:
+    with opened_database(Settings()) as database, database.read() as session:
+        samples = window_samples(session, STREAM, START, START + HOUR)
+    return {s.exchange_id for s in samples if s.labels}
+
+
+def test_without_yes_it_is_said_what_there_is(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(capsys, "forget", "--id", "a") == 0
+    assert program.out.splitlines() == ["samples: 1", "references: 0", "reference exchanges: 0"]
+    assert "nothing was changed" in program.err
+    assert left() == {"a", "b"}
+
+
+@pytest.mark.parametrize("wish", [("--id", "a"), ("--label", "tenant=ta")])
+def test_with_yes_it_is_forgotten(
+    program: Program, capsys: pytest.CaptureFixture[str], wish: tuple[str, str]
+) -> None:
+    assert program(capsys, "forget", *wish, "--yes", "--json") == 0
+    told = json.loads(program.out)
+    assert (told["forgotten"], told["samples"], told["replaced"]) == (True, 1, [])
+    assert left() == {"b"}
+
+
+@pytest.mark.parametrize("wish", [(), ("--id", "a", "--label", "b=c"), ("--label", "tenant")])
+def test_what_is_to_be_forgotten_must_be_clear(
+    program: Program, capsys: pytest.CaptureFixture[str], wish: tuple[str, ...]
+) -> None:
+    assert program(capsys, "forget", *wish, "--yes") == 2
+    assert left() == {"a", "b"}
