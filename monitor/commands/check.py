@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from monitor.commands.privacy import content_findings
 from monitor.commands.terminal import in_one_line, put, put_json, say
 from monitor.encoders.encoder import EncoderPair
 from monitor.errors import MonitorError, SourceError
@@ -35,8 +36,10 @@ def check_settings(settings: Settings, *, as_json: bool) -> int:
     findings = [*_guarded(_data_dir, settings), *_guarded(encoders, settings)]
     of_database = _guarded(_database, settings)
     findings += of_database
-    if loaded and all(is_fine for is_fine, _ in of_database):
-        findings += _guarded(lambda s: _references(s, loaded[0]), settings)
+    if all(is_fine for is_fine, _ in of_database):
+        if loaded:
+            findings += _guarded(lambda s: _references(s, loaded[0]), settings)
+        findings += _guarded(content_findings, settings)
     for part in (_sources, _images, _http, _sampling):
         findings += _guarded(part, settings)
     for is_fine, text in findings:

@@ -1,5 +1,6 @@
-"""``forget``: deleting exchanges on request, everywhere."""
+"""``forget``, and what ``check`` says about content: how much there is, and when it goes."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import click
@@ -7,9 +8,13 @@ import click
 from monitor.commands.terminal import progress, put_json, say
 from monitor.service.forget import Forgetter, Found
 from monitor.service.logs import configure_logs
-from monitor.service.wiring import opened_database, utc_now
-from monitor.settings import Settings
+from monitor.service.wiring import opened_database, privacy_of, utc_now
+from monitor.settings import Settings, format_duration
+from monitor.store.engine import open_database
 from monitor.store.forgetting import Wanted
+from monitor.store.migrations import current_revision
+from monitor.store.references import active_references, list_references
+from monitor.store.retention import stored_content
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,42 @@ def forget(settings: Settings, wish: Wish) -> None:
         with progress() as report:
             counts, replaced = forgetter.forget(wanted, found, report)
     _show(wish, asdict(counts) | {"replaced": [[r.old.identity, r.new.identity] for r in replaced]})
+
+
+def content_findings(settings: Settings) -> Iterator[tuple[bool, str]]:
+    """What is stored of what was said; wrong is a reference made with another redaction."""
+    retention = settings.privacy.content_retention
+    redacted = privacy_of(settings).redact.identity
+    names = ", ".join(name.partition(":")[0] for name in redacted)
+    yield (
+        True,
+        f"privacy: content goes after {format_duration(retention)}; redacted: {names or 'nothing'}",
+    )
+    with open_database(settings.database.url) as database:
+        if database.path is not None and not database.path.exists():
+            return
+        if current_revision(database) is None:
+            return
+        with database.read() as session:
+            content = stored_content(session)
+            active = set(active_references(session).values())
+            versions = [v for v in list_references(session) if v.digest in active]
+    text = (
+        f"  stored: {content.exchanges} exchanges, {content.of_references} of references, "
+        f"{content.images} images ({content.image_bytes / 1e6:.1f} MB), "
+        f"{content.refused} refused records"
+    )
+    if content.oldest is not None:
+        due = content.oldest + retention
+        text += f"; the oldest since {content.oldest:%Y-%m-%d %H:%M}, to go at {due:%Y-%m-%d %H:%M}"
+    yield True, text
+    for version in versions:
+        if version.facts.get("redacted", []) != redacted:
+            yield (
+                False,
+                f"reference {version.identity} was made from texts that were redacted otherwise, "
+                "so texts seem to drift: build it again with `mllm-monitor reference build`",
+            )
 
 
 def _label(wish: Wish) -> tuple[str, str] | None:

@@ -34,6 +34,7 @@ COMMANDS = [
     ["demo"],
     ["check"],
     ["drill"],
+    ["forget"],
     ["simulate"],
     ["reference"],
     *(["reference", name] for name in ("build", "list", "show", "activate", "delete")),
