@@ -13,7 +13,7 @@ from monitor.errors import ReferenceTooSmallError, StoreError
 from monitor.records import ReferenceSample, ReferenceVersion
 from monitor.reference.artefact import Reference, digest_of
 from monitor.service.forget import Forgetter, Forgotten, forget_indexes
-from monitor.store.engine import Database
+from monitor.store.engine import Database, open_database
 from monitor.store.forgetting import Wanted
 from monitor.store.pending import claim_pending, record_embeddings
 from monitor.store.references import (
@@ -271,3 +271,19 @@ def test_forgetting_twice_finds_nothing_more(rig: Rig) -> None:
     admit(rig.around.intake, [exchange("a")])
     forget(rig, Wanted(exchange_id="a"))
     assert forget(rig, Wanted(exchange_id="a")) == Forgotten(0, 0, 0, 0, 0, 0)
+
+
+def test_no_bytes_of_it_are_left_in_the_file_of_an_embedded_database(
+    migrated_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "monitor.db"
+    path.write_bytes(migrated_file.read_bytes())
+    with open_database(f"sqlite:///{path}") as database:
+        rig = Rig(small_settings(tmp_path), database)
+        seen = [exchange(f"{ANIMAL}{i}", i / 10, labels={"of": ANIMAL}) for i in range(60)]
+        admit(rig.around.intake, [*traffic(30, 12), *seen])
+        rig.work()
+        forget(rig, Wanted(label=("of", ANIMAL)))
+    found = [file.name for file in tmp_path.iterdir() if file.is_file()]
+    assert found == ["monitor.db"]
+    assert path.read_bytes().count(ANIMAL.encode()) == 0
