@@ -134,10 +134,10 @@ class HttpSettings(_Section):
 class SourceSettings(_Section):
     """One place that traffic is read from."""
 
-    type: Literal["jsonl", "kafka", "table"] = Field(
+    type: Literal["jsonl", "folder", "kafka", "table"] = Field(
         "jsonl",
-        description="jsonl (files of one record a line), kafka (one record a message) or table "
-        "(one record a row).",
+        description="jsonl (files of one record a line, that grow), folder (files of lines or "
+        "Parquet, dropped whole), kafka (one record a message) or table (one record a row).",
     )
     name: str = Field(
         "",
@@ -149,7 +149,8 @@ class SourceSettings(_Section):
     path: str = Field(
         "",
         max_length=200,
-        description="jsonl: file or glob, followed across rotation; .gz is understood.",
+        description="jsonl: file or glob, followed across rotation; .gz is understood. folder: "
+        "glob; each file is read once.",
     )
     brokers: str = Field("", description="kafka: addresses to begin with, HOST:PORT,HOST:PORT.")
     topic: str = Field("", max_length=200, description="kafka: the topic.")
@@ -173,12 +174,13 @@ class SourceSettings(_Section):
     )
     column: str = Field(
         "",
-        description="table: column with whole records in JSON. Unless set the columns id, time, "
-        "stream, query, response, target, labels and images are read.",
+        description="table, folder: column with whole records in JSON. Unless set the columns id, "
+        "time, stream, query, response, target, labels and images are read.",
     )
     settle: Duration = Field(
         timedelta(seconds=10),
-        description="table: how long a new row waits for rows before it that are committed later.",
+        description="table: how long a new row waits for rows before it that are committed later. "
+        "folder: how long nobody must have written to a file.",
     )
     format: Literal[
         "auto",
@@ -215,6 +217,7 @@ class SourceSettings(_Section):
 # What each type needs, and what it takes beside that.
 _KEYS_OF_SOURCES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "jsonl": (("path",), ()),
+    "folder": (("path",), ("column", "settle")),
     "kafka": (("brokers", "topic"), ("group", "properties_file")),
     "table": (("table", "key"), ("url", "url_file", "column", "settle")),
 }

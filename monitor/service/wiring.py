@@ -36,11 +36,13 @@ from monitor.store.migrations import (
     upgrade,
 )
 from monitor.store.pending import forget_other_encoders, release_claims
+from monitor.traffic.sources.folder import FolderSource
 from monitor.traffic.sources.jsonl import FileSource
 from monitor.traffic.sources.kafka import KafkaSource, read_properties
 from monitor.traffic.sources.table import TableSource, read_url
 
 Clock = Callable[[], datetime]
+Configured = FileSource | FolderSource | KafkaSource | TableSource
 
 
 def utc_now() -> datetime:
@@ -118,7 +120,7 @@ def configured_feeds(settings: Settings) -> list[Feed]:
     ]
 
 
-def configured_source(source: SourceSettings) -> FileSource | KafkaSource | TableSource:
+def configured_source(source: SourceSettings) -> Configured:
     """One source of the settings, not opened yet.
 
     Raises:
@@ -131,6 +133,13 @@ def configured_source(source: SourceSettings) -> FileSource | KafkaSource | Tabl
             topic=source.topic,
             group=source.group,
             properties=read_properties(source.properties_file),
+        )
+    if source.type == "folder":
+        return FolderSource(
+            source.title,
+            source.path,
+            json_column=source.column,
+            settle_seconds=source.settle.total_seconds(),
         )
     if source.type == "table":
         return TableSource(

@@ -5,11 +5,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
 from sqlalchemy import (
     URL,
     ColumnClause,
@@ -30,12 +28,11 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from monitor.errors import SourceError
 from monitor.records import Cursor
 from monitor.traffic.sources.lines import Batch
+from monitor.traffic.sources.rows import NATIVE, NEEDED, json_of, native_line
 
 ROWS_AT_ONCE = 1_000
 RETRY_SECONDS = 10.0
 CONNECT_SECONDS = 10
-_NEEDED = ("time", "stream", "query", "response")
-_NATIVE = ("id", *_NEEDED, "target", "labels", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ class TableSource:
         except (SQLAlchemyError, SourceError) as exc:
             self._fail(exc)
             rows = []
-        lines = [line for row in rows if (line := self._line(row)).strip()]
+        lines = [line for row in rows if (line := self._line(row))]
         end = rows[-1][self._key] + 1 if rows else offset
         return Batch(lines, end, at_end=len(rows) < limit, rejections=[])
 
@@ -167,28 +164,18 @@ class TableSource:
             # Reflection would warn of each type that it does not know.
             every = select(text("*")).select_from(table(bare, schema=schema or None))
             found = set(connection.execute(every.where(false())).keys())
-            needed = (self._json_column,) if self._json_column else _NEEDED
+            needed = (self._json_column,) if self._json_column else NEEDED
             if missing := [name for name in (self._key, *needed) if name not in found]:
                 raise SourceError(f"table {self._id} has no column {', '.join(missing)}")
-            wanted = needed if self._json_column else _NATIVE
+            wanted = needed if self._json_column else NATIVE
             names = [name for name in (self._key, *wanted) if name in found]
             self._table = table(bare, *map(_column, dict.fromkeys(names)), schema=schema or None)
         return self._table
 
     def _line(self, row: RowMapping) -> bytes:
-        return _json_of(row[self._json_column]) if self._json_column else self._native(row)
-
-    def _native(self, row: RowMapping) -> bytes:
-        record: dict[str, object] = {
-            "id": str(row.get("id", row[self._key])),
-            "time": _moment(row["time"]),
-            "stream": row["stream"],
-            "query": {"text": row["query"], "images": _raw(row.get("images"))},
-            "response": row["response"],
-            "target": row.get("target"),
-            "labels": _raw(row.get("labels")),
-        }
-        return _encode(record)
+        if self._json_column:
+            return json_of(row[self._json_column]).strip()
+        return native_line(row, or_id=row[self._key])
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
@@ -245,31 +232,3 @@ def _said(exc: SQLAlchemyError) -> str:
     """One line that holds no values of rows."""
     cause = exc.orig if isinstance(exc, DBAPIError) else exc
     return (str(cause).strip() or type(exc).__name__).partition("\n")[0]
-
-
-def _moment(value: object) -> object:
-    """A time without a zone is UTC."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value)
-        except ValueError:
-            return value
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
-    return value
-
-
-def _raw(value: object) -> object:
-    """JSON, which some drivers give as text; absent where there is nothing."""
-    return msgspec.Raw(_json_of(value)) if isinstance(value, str | bytes) and value else value
-
-
-def _json_of(value: object) -> bytes:
-    if value is None:
-        return b""
-    if isinstance(value, str):
-        return value.encode()
-    return bytes(value) if isinstance(value, bytes | memoryview) else _encode(value)
-
-
-_encode = msgspec.json.Encoder(enc_hook=str).encode
