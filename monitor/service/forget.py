@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -113,8 +113,7 @@ class Forgetter:
                 else 0,
                 reference_exchanges=sum(made.removed for made in replacements),
             )
-            stored = {version.digest for version in list_references(session)}
-        forget_indexes(self.data_dir, stored)
+        forget_indexes(self.database, self.data_dir)
         # Neither an id nor the value of a label: the log outlives what it tells of.
         kind = "id" if wanted.label is None else "label"
         log.info(
@@ -162,11 +161,14 @@ class Forgetter:
         return Replacement(version, new, arrays, renumbered, len(gone))
 
 
-def forget_indexes(data_dir: Path, stored: Iterable[str]) -> int:
+def forget_indexes(database: Database, data_dir: Path) -> int:
     """Delete the neighbour indexes of references that are no longer stored; return how many."""
     folder = data_dir / INDEXES
-    known = set(stored)
-    gone = [f for f in folder.iterdir() if f.name not in known] if folder.is_dir() else []
+    # Listed before it is asked what is stored: an index is written after its reference.
+    present = list(folder.iterdir()) if folder.is_dir() else []
+    with database.read() as session:
+        stored = {version.digest for version in list_references(session)}
+    gone = [index for index in present if index.name not in stored]
     for index in gone:
         shutil.rmtree(index, ignore_errors=True)
     return len(gone)
@@ -202,6 +204,11 @@ def _facts(
         }
     before = facts.get("forgotten")
     facts["exchanges"] = len(part)
+    facts["null_sizes"] = {
+        name.split("/")[1]: arrays[name].tolist()
+        for name in sorted(arrays)
+        if name.startswith("null/") and name.endswith("/sizes")
+    }
     facts["forgotten"] = removed + (before if isinstance(before, int) else 0)
     origin = facts.get("calibrated_from")
     if isinstance(origin, str):

@@ -11,7 +11,6 @@ from monitor.service.forget import forget_indexes
 from monitor.store import retention
 from monitor.store.engine import Database
 from monitor.store.quarantine import forget_quarantined
-from monitor.store.references import list_references
 
 log = structlog.get_logger()
 # Images wait this long for a sample that refers to them, and early targets for their exchange.
@@ -60,8 +59,7 @@ class RetainJob:
                 ),
                 "images": retention.collect_images(session, now - ORPHAN_AGE),
             }
-            stored = {version.digest for version in list_references(session)}
         # Another process, perhaps on another machine, may have deleted a reference.
-        deleted["indexes"] = forget_indexes(self._data_dir, stored)
+        deleted["indexes"] = forget_indexes(self._database, self._data_dir)
         if any(deleted.values()):
             log.info("retention_applied", **deleted)

@@ -118,14 +118,17 @@ def empty_quarantine(session: Session) -> int:
 
 
 def forget_slice(session: Session, slice_key: str, stream: str | None) -> int:
-    """Delete what was measured of one slice, whose name is what is to be forgotten."""
-    deleted = 0
+    """Delete what was measured of a slice that is to be forgotten by its name.
+
+    Returns the number of measurements.
+    """
+    counts = []
     for row in (MeasurementRow, EvidenceRow):
         query = delete(row).where(row.slice_key == slice_key)
         if stream is not None:
             query = query.where(row.stream == stream)
-        deleted += session.connection().execute(query).rowcount
-    return deleted
+        counts.append(session.connection().execute(query).rowcount)
+    return counts[0]
 
 
 def positions_in(session: Session, digest: str, ids: Collection[str]) -> list[int]:

@@ -126,3 +126,11 @@ def test_early_targets_wait_at_least_as_long_as_orphans(rig: Rig) -> None:
     rules = RetentionRules(RULES.content, RULES.samples, RULES.measurements, timedelta(0))
     retain(rig, ORPHAN_AGE - timedelta(seconds=1), rules)
     assert left(rig)["early targets"] == 1
+
+
+def test_indexes_of_references_that_are_no_longer_stored_go(rig: Rig) -> None:
+    folder = rig.settings.data_dir / "references"
+    (in_use,) = folder.iterdir()
+    (folder / "gone").mkdir()
+    assert retain(rig, timedelta(minutes=50)) == ["retention_applied"]
+    assert list(folder.iterdir()) == [in_use]
