@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,9 +30,9 @@ from monitor.records import Cursor
 from monitor.traffic.sources.lines import Batch
 from monitor.traffic.sources.rows import NATIVE, NEEDED, json_of, native_line
 
-ROWS_AT_ONCE = 1_000
 RETRY_SECONDS = 10.0
 CONNECT_SECONDS = 10
+_FETCHED = 50  # rows in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,23 +121,30 @@ class TableSource:
         except (SQLAlchemyError, SourceError) as exc:
             self._fail(exc)
             return []
-        self._told.clear()
         self._settle(now, newest)
         cursor = cursors.get(self._id)
-        return [Rows(self._id)] if newest is not None and newest >= _begin(cursor) else []
+        if newest is not None and newest >= (cursor.offset if cursor else 0):
+            return [Rows(self._id)]
+        self._told.clear()
+        return []
 
-    def read(self, partition: Rows, offset: int, max_lines: int, max_bytes: int) -> Batch:  # noqa: ARG002 - a row is not cut
+    def read(self, partition: Rows, offset: int, max_lines: int, max_bytes: int) -> Batch:
         """The next rows from the key ``offset``, as far as they have settled."""
-        limit = min(max_lines, ROWS_AT_ONCE)
+        del partition  # there is only one
+        lines: list[bytes] = []
+        size, end = 0, offset
         try:
             with self._connected() as connection:
-                rows = self._between(connection, offset, self._settled, limit)
+                for number, row in enumerate(self._between(connection, offset, max_lines)):
+                    if size >= max_bytes or number == max_lines:
+                        return Batch(lines, end, at_end=False, rejections=[])
+                    line = self._line(row)
+                    lines += [line] if line else []
+                    size, end = size + len(line), row[self._key] + 1
+                self._told.clear()
         except (SQLAlchemyError, SourceError) as exc:
             self._fail(exc)
-            rows = []
-        lines = [line for row in rows if (line := self._line(row))]
-        end = rows[-1][self._key] + 1 if rows else offset
-        return Batch(lines, end, at_end=len(rows) < limit, rejections=[])
+        return Batch(lines, end, at_end=True, rejections=[])
 
     def _settle(self, now: float, newest: int | None) -> None:
         if newest is not None and (not self._seen or newest > self._seen[-1][1]):
@@ -152,11 +159,14 @@ class TableSource:
             raise SourceError(f"table {self._id}: {self._key} must hold whole numbers")
         return newest
 
-    def _between(self, connection: Connection, first: int, last: int, n: int) -> list[RowMapping]:
+    def _between(self, connection: Connection, first: int, count: int) -> Iterable[RowMapping]:
         table_ = self._described(connection)
         key = table_.c[self._key]
-        query = select(table_).where(key >= first, key <= last).order_by(key).limit(n)
-        return list(connection.execute(query).mappings())
+        # One more than wanted tells whether that is all. Few at a time, because rows hold images.
+        query = (
+            select(table_).where(key >= first, key <= self._settled).order_by(key).limit(count + 1)
+        )
+        return connection.execute(query, execution_options={"yield_per": _FETCHED}).mappings()
 
     def _described(self, connection: Connection) -> TableClause:
         if self._table is None:
@@ -210,10 +220,6 @@ def read_url(path: Path) -> str:
 
 def _column(name: str) -> ColumnClause[Any]:
     return column(name)  # without a type: values come as the driver gives them
-
-
-def _begin(cursor: Cursor | None) -> int:
-    return cursor.offset if cursor else 0
 
 
 def _parsed(url: str) -> URL:

@@ -171,6 +171,24 @@ def test_killed_before_the_commit_it_ends_as_if_it_had_not_been(
     assert outcomes(database) == {"admitted": 50, "sampled": 50}
 
 
+@pytest.mark.parametrize("size", [1, 300, 900])
+def test_a_batch_ends_after_so_many_rows_or_bytes_and_says_whether_that_was_all(
+    application: Application, size: int
+) -> None:
+    application.insert(*range(1, 5))
+    source = table(application)
+    source.ready({})
+    application.seconds.now += SETTLE
+    (rows,) = source.ready({})
+    by_rows = source.read(rows, 0, 3, 2**20)
+    assert (len(by_rows.lines), by_rows.next_offset, by_rows.at_end) == (3, 4, False)
+    by_bytes = source.read(rows, 2, 100, size)
+    assert sum(map(len, by_bytes.lines[:-1])) < size
+    assert by_bytes.at_end == (by_bytes.next_offset == 5)
+    rest = source.read(rows, 4, 1, 2**20)
+    assert (len(rest.lines), rest.next_offset, rest.at_end) == (1, 5, True)
+
+
 # --- what rows hold
 
 
@@ -258,6 +276,23 @@ def test_a_schema_of_postgresql_is_read_with_its_own_types(
 
 
 # --- what goes wrong
+
+
+@embedded
+def test_a_table_that_can_be_looked_at_and_not_read_is_one_line(
+    database: Database, process: Process, application: Application
+) -> None:
+    application.insert(1)
+    application.execute("ALTER TABLE calls ADD COLUMN more TEXT")
+    job = process(table(application, json_column="more"))
+    job.run(never)
+    application.execute("ALTER TABLE calls DROP COLUMN more")
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            application.seconds.now += SETTLE
+            job.run(never)
+    told = [entry["problem"] for entry in logs if entry["event"] == "source_unreadable"]
+    assert told == ["no such column: calls.more"]
 
 
 @embedded
