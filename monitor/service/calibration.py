@@ -112,8 +112,8 @@ class Promise:
         if k < needed:
             raise CalibrationError(
                 f"{k} healthy windows of {_plain(self.length)} cannot support "
-                f"{self.false_alarms_per_week:g} false alarms a week: {needed} are needed, "
-                f"{_plain((needed - k) * self.length)} more of traffic{self._instead(k)}"
+                f"alerts.false_alarms_per_week of {self.false_alarms_per_week:g}: {needed} are "
+                f"needed, {_plain((needed - k) * self.length)} more of traffic{self._instead(k)}"
             )
         if history.spanned < RHYTHM:
             raise CalibrationError(
@@ -125,7 +125,7 @@ class Promise:
         if windows < WINDOWS_MIN:
             return ""
         rate = self.false_alarms_per_week * alpha_supported(windows) / self.alpha
-        return f"; or accept {rate:.2g} a week (alerts.false_alarms_per_week)"
+        return f"; or accept {rate:.2g} a week"
 
 
 def lacking_windows(history: History, needed: int) -> dict[Signal, int]:

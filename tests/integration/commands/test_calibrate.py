@@ -133,7 +133,9 @@ def test_too_few_windows_are_refused_with_how_many_more_are_needed(
 ) -> None:
     program.patch.setenv("MLLM_MONITOR_ALERTS__FALSE_ALARMS_PER_WEEK", "1")
     assert program(capsys, "calibrate", "past.jsonl") == 2
-    assert "144 healthy windows of 0.25 h cannot support 1 false alarms a week" in program.err
+    assert "144 healthy windows of 0.25 h cannot support alerts.false_alarms_per_week of 1" in (
+        program.err
+    )
     assert "630 are needed, 5.06 days more of traffic; or accept 4.4 a week" in program.err
 
 
