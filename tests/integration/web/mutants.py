@@ -74,7 +74,7 @@ def mutants(seed: int, count: int) -> Iterator[Mutant]:
         elif chance < 0.3:
             body = flipped(rng, gzip.compress(body, 1))
             headers["Content-Encoding"] = "gzip"
-        elif chance < 0.31:
+        elif chance < 0.302:
             body = BOMB
             headers["Content-Encoding"] = "gzip"
         elif chance < 0.35:
