@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 # Everything else is imported inside the commands, so that --help answers at once.
 FILES = click.argument("files", nargs=-1, required=True)
 FORMAT = click.option(
-    "--format", "format_name", default="auto", show_default=True, help="auto, native or openai."
+    "--format",
+    "format_name",
+    default="auto",
+    show_default=True,
+    help="Of the logs; docs/formats.md has the names.",
 )
 COUNT = click.IntRange(min=1)
 TIME = click.DateTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
