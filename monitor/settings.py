@@ -411,6 +411,8 @@ class PrivacySettings(_Section):
 
     @model_validator(mode="after")
     def _can_be_searched(self) -> Self:
+        if not self.patterns:
+            return self
         import regex  # type: ignore[import-untyped]  # noqa: PLC0415 - no types; seldom needed
 
         for name, pattern in self.patterns.items():
