@@ -304,8 +304,9 @@ def _client() -> Any:
 
 
 def _kind(error: Any) -> str:
-    """``all brokers down``; the client's sentences name connections and change all the time."""
-    return str(error.name()).strip("_").replace("_", " ").lower()
+    """The kind of an error; the client's sentences name connections and change all the time."""
+    name = str(error.name()).strip("_").replace("_", " ").lower()
+    return "cannot be reached" if name in {"transport", "all brokers down"} else name
 
 
 def _too_long(content: bytes) -> Rejection:

@@ -318,7 +318,7 @@ def test_brokers_that_are_away_are_one_line_until_they_are_back(
         forward(int(address.rpartition(":")[2]), brokers)
         work_until([job], lambda: outcomes(database)["admitted"] == 9)
     told = [entry["problem"] for entry in logs if entry["event"] == "source_unreadable"]
-    assert told == [f"{address}: all brokers down; trying again"]
+    assert told == [f"{address}: cannot be reached; trying again"]
 
 
 def test_a_probe_counts_the_partitions_or_says_that_nobody_answers(
@@ -327,7 +327,7 @@ def test_a_probe_counts_the_partitions_or_says_that_nobody_answers(
     produce([b"x"])
     assert source(brokers, topic).probe() == f"topic {topic}, 4 partitions"
     monkeypatch.setattr(kafka_module, "JOIN_SECONDS", 0.5)
-    with pytest.raises(SourceError, match=r"^127\.0\.0\.1:\d+: transport$"):
+    with pytest.raises(SourceError, match=r"^127\.0\.0\.1:\d+: cannot be reached$"):
         source(f"127.0.0.1:{free_port()}", topic).probe()
 
 
