@@ -205,16 +205,6 @@ def delete_reference(session: Session, digest: str) -> bool:
             f"reference {digest[:12]} is active for {shown}; "
             "activate another with `mllm-monitor reference activate` first"
         )
-    judging = set(active_references(session).values())
-    for version in list_references(session):
-        match version.facts:
-            case {"calibrated_from": origin, "thresholds": {"stream": stream}} if origin == digest:
-                if version.digest in judging:
-                    raise StoreError(
-                        f"reference {digest[:12]} judges the windows of {stream} that "
-                        f"{version.identity} takes its thresholds from; activate another with "
-                        "`mllm-monitor reference activate` first"
-                    )
     _require_no_burn_in_on(session, digest)
     deleted = session.scalar(
         delete(ReferenceRow).where(ReferenceRow.digest == digest).returning(ReferenceRow.digest)
