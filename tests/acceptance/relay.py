@@ -27,6 +27,13 @@ class Relay:
             return sum(is_acknowledged for _, _, is_acknowledged in self.bodies)
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = False  # closing it waits for what is under way
+
+    def handle_error(self, *_: object) -> None:
+        """A client that did not wait for its answer is none of ours."""
+
+
 @contextmanager
 def relaying() -> Iterator[Relay]:
     """A relay that listens while this is entered. A daemon that is gone is a hung-up connection."""
@@ -61,7 +68,7 @@ def relaying() -> Iterator[Relay]:
 
     with (
         httpx.Client(timeout=60, verify=False) as client,  # noqa: S501 - loopback; certificates take long
-        ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server,
+        _Server(("127.0.0.1", 0), Handler) as server,
     ):
         relay.endpoint = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
