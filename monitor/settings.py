@@ -242,6 +242,14 @@ class ImageSettings(_Section):
         return self
 
 
+class UploadSettings(_Section):
+    """Where instrumentations put the messages that their telemetry only refers to."""
+
+    roots: tuple[Path, ...] = Field(
+        (), description="Folders that referred messages are read below; nowhere else."
+    )
+
+
 class SamplingSettings(_Section):
     """Which exchanges are kept."""
 
@@ -463,6 +471,7 @@ class Settings(_Section):
     http: HttpSettings = HttpSettings()
     sources: tuple[SourceSettings, ...] = Field((), description="Where traffic is read from.")
     images: ImageSettings = ImageSettings()
+    uploads: UploadSettings = UploadSettings()
     sampling: SamplingSettings = SamplingSettings()
     windows: WindowSettings = WindowSettings()
     slices: SliceSettings = SliceSettings()

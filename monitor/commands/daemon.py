@@ -25,6 +25,7 @@ from monitor.service.wiring import (
     utc_now,
 )
 from monitor.settings import Settings
+from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format
 from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
@@ -99,6 +100,7 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
             admit=admit,
             tokens=Tokens(http.tokens_file, http.given_tokens),
             label_keys=settings.slices.top_level_keys,
+            uploads=Uploads(settings.uploads.roots),
             max_body_bytes=http.max_body_bytes,
             max_requests_per_second=http.max_requests_per_second,
         ),

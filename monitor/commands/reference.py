@@ -46,6 +46,7 @@ from monitor.store.references import (
     list_references,
     save_reference,
 )
+from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.sources.jsonl import FileSource
 
 EVERY_STREAM = "*"
@@ -207,7 +208,12 @@ def _rules(settings: Settings) -> BuildRules:
 def finished_feed(settings: Settings, paths: Sequence[str], format_name: str) -> Feed:
     """Logs that are read to their end."""
     source = FileSource("reference", paths, follow=False)
-    return Feed(source, format_name, settings.slices.top_level_keys)
+    return Feed(
+        source,
+        format_name,
+        settings.slices.top_level_keys,
+        Uploads(settings.uploads.roots),
+    )
 
 
 @contextmanager

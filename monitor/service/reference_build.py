@@ -71,7 +71,9 @@ class LogReader:
             if problems := source.problems():
                 raise SourceError("\n".join(problems))
             for partition in partitions:
-                form = format_named(feed.format_name, label_keys=feed.label_keys)
+                form = format_named(
+                    feed.format_name, label_keys=feed.label_keys, uploads=feed.uploads
+                )
                 offset, at_end = 0, False
                 while not at_end:
                     batch = source.read(partition, offset, BATCH_LINES, READ_BYTES)

@@ -36,6 +36,7 @@ from monitor.store.migrations import (
     upgrade,
 )
 from monitor.store.pending import forget_other_encoders, release_claims
+from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.sources.folder import FolderSource
 from monitor.traffic.sources.jsonl import FileSource
 from monitor.traffic.sources.kafka import KafkaSource, read_properties
@@ -115,7 +116,12 @@ def image_files(settings: Settings) -> ImageFiles:
 def configured_feeds(settings: Settings) -> list[Feed]:
     """The sources of the settings; each is opened when it is entered."""
     return [
-        Feed(configured_source(source), source.format, settings.slices.top_level_keys)
+        Feed(
+            configured_source(source),
+            source.format,
+            settings.slices.top_level_keys,
+            Uploads(settings.uploads.roots),
+        )
         for source in settings.sources
     ]
 

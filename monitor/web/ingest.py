@@ -12,6 +12,8 @@ from starlette.requests import ClientDisconnect
 
 from monitor.service.intake import Receipt
 from monitor.traffic.formats.detect import format_named
+from monitor.traffic.formats.otlp import NO_UPLOADS
+from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format
 from monitor.traffic.joining import Joiner
 from monitor.web import otlp
@@ -36,6 +38,7 @@ class Door:
     admit: Admit
     tokens: Tokens
     label_keys: Sequence[str] = ()
+    uploads: Uploads = NO_UPLOADS
     max_body_bytes: int = 64 * 2**20
     max_requests_per_second: int = 1_000
     max_waiting: int = MAX_WAITING
@@ -50,11 +53,13 @@ def ingest_routes(door: Door) -> APIRouter:
 
     def admit(path: str, content_type: str, body: bytes) -> Receipt:
         if path in otlp.PATHS:
-            form: Format = otlp.export_format(path, content_type, joiner)
+            form: Format = otlp.export_format(path, content_type, joiner, door.uploads)
             lines = otlp.export_lines(body)
         else:
             name = "litellm" if path == LITELLM else "auto"
-            form = format_named(name, label_keys=door.label_keys, joiner=joiner)
+            form = format_named(
+                name, label_keys=door.label_keys, joiner=joiner, uploads=door.uploads
+            )
             lines = records(body)
         try:
             return door.admit(path, lines, form)

@@ -15,7 +15,8 @@ from monitor.records import Rejection
 from monitor.service.intake import Receipt
 from monitor.traffic.formats.call import Piece
 from monitor.traffic.formats.joined import JoinedFormat
-from monitor.traffic.formats.otlp import NO_UPLOADS, OtlpFormat, logs_reader, traces_reader
+from monitor.traffic.formats.otlp import OtlpFormat, logs_reader, traces_reader
+from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format, Reason
 from monitor.traffic.joining import Joiner
 from monitor.web.bodies import RefusedError
@@ -54,13 +55,13 @@ class _WholeExport(OtlpFormat):
             raise NoExportError(f"the body is no OTLP export: {exc.reason}") from exc
 
 
-def export_format(path: str, content_type: str, joiner: Joiner) -> Format:
+def export_format(path: str, content_type: str, joiner: Joiner, uploads: Uploads) -> Format:
     """What reads an export that is posted to ``path``; ``NoExportError`` if it is none."""
     try:
         reader = (traces_reader if path == TRACES else logs_reader)(content_type)
     except RecordRejectedError as exc:
         raise RefusedError(415, f"Content-Type must be application/json or {PROTOBUF}") from exc
-    return JoinedFormat(_WholeExport(NO_UPLOADS, reader), joiner)
+    return JoinedFormat(_WholeExport(uploads, reader), joiner)
 
 
 def export_lines(body: bytes) -> Sequence[bytes]:

@@ -11,6 +11,8 @@ import pytest
 
 from monitor.service.intake import Batch, Receipt
 from monitor.store.engine import open_database
+from monitor.traffic.formats.otlp import NO_UPLOADS
+from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format
 from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
@@ -50,6 +52,7 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
             limit: int = LIMIT,
             per_second: int = 100_000,
             max_waiting: int = 64,
+            uploads: Uploads = NO_UPLOADS,
         ) -> Site:
             path = shutil.copy(migrated_file, tmp_path / "monitor.db")
             database = stack.enter_context(open_database(f"sqlite:///{path}"))
@@ -77,6 +80,7 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
                     door=Door(
                         admit=admit_lines,
                         tokens=Tokens(tokens_file, tokens),
+                        uploads=uploads,
                         max_body_bytes=limit,
                         max_requests_per_second=per_second,
                         max_waiting=max_waiting,

@@ -3,6 +3,7 @@
 import gzip
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from monitor.store.counters import all_counts
+from monitor.traffic.formats.uploads import Uploads
 from tests.integration.web.conftest import LIMIT, Serve, Site
 from tests.unit.traffic.captured import FOLDER, LATEST, payload
 
@@ -38,6 +40,31 @@ def post(
 def counted(site: Site) -> dict[str, int]:
     with site.rig.database.read() as session:
         return {outcome: n for _, _, outcome, n in all_counts(session)}
+
+
+def with_uploads_in(folder: Path) -> bytes:
+    """The captured export whose messages were uploaded, with the files in this folder."""
+    export = ExportTraceServiceRequest.FromString(payload("otlp_genai_openai_upload_ref_traces.pb"))
+    for attribute in export.resource_spans[0].scope_spans[0].spans[0].attributes:
+        if attribute.key in {"gen_ai.input.messages_ref", "gen_ai.output.messages_ref"}:
+            part = "inputs" if "input" in attribute.key else "outputs"
+            file = folder / f"{part}.json"
+            file.write_bytes((FOLDER / f"genai_upload_{part}.json").read_bytes())
+            attribute.value.string_value = file.as_uri()
+    return export.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("root", "outcome"), [("uploads", "admitted"), ("elsewhere", "no_content")]
+)
+def test_uploaded_messages_are_read_below_the_roots_that_are_set(
+    new_site: Serve, tmp_path: Path, root: str, admitted: int
+) -> None:
+    (tmp_path / "uploads").mkdir()
+    site = new_site(uploads=Uploads([tmp_path / root]))
+    site.rig.clock.now = LATEST
+    assert post(site, "/v1/traces", with_uploads_in(tmp_path / "uploads")).status_code == 200
+    assert counted(site).get("admitted", 0) == admitted
 
 
 def protobuf_error(answer: httpx.Response) -> str:
