@@ -114,6 +114,8 @@ class Forgetter:
                 reference_exchanges=sum(made.removed for made in replacements),
             )
         forget_indexes(self.database, self.data_dir)
+        if self.database.is_embedded and not self.database.compact():
+            log.warning("database_not_compacted", remedy="stop the daemon, run VACUUM")
         # Neither an id nor the value of a label: the log outlives what it tells of.
         kind = "id" if wanted.label is None else "label"
         log.info(

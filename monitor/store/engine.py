@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from sqlite3 import OperationalError
 from typing import Self
 
 import psycopg
@@ -69,6 +70,25 @@ class Database:
         with self._migrator.begin() as connection:
             _wait_for_turn(connection)
             yield connection
+
+    def compact(self) -> bool:
+        """Rewrite an embedded database, so that nothing deleted or moved is left in its files.
+
+        False where somebody else is using it, and for a PostgreSQL, which vacuums by itself.
+        """
+        if not self.is_embedded:
+            return False
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA query_only = OFF")
+            cursor.execute("VACUUM")
+            is_busy, *_ = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except OperationalError:
+            return False
+        finally:
+            connection.close()
+        return not is_busy
 
     def close(self) -> None:
         self._engine.dispose()
