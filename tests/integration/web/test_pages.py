@@ -360,3 +360,20 @@ def test_what_is_insufficient_has_a_reason_and_no_value(measured: Site) -> None:
     assert [m for m in short if m["value"] is not None or not m["reason"]] == []
     assert START.year == 2026
     assert json.dumps(rows)
+
+
+def test_the_page_gives_each_value_its_error_and_marks_the_verdict_alone(measured: Site) -> None:
+    page = measured.client.get("/").text
+    shown = measured.client.get("/api/v1/streams").json()
+    rows = [
+        row
+        for stream in shown["streams"]
+        for row in stream["measurements"]
+        if row["slice"] == "all"
+    ]
+    values = [row for row in rows if row["value"] is not None]
+    assert len(values) > len(Signal) // 2
+    assert [f"{r['value']:.4g} ± {r['stderr']:.2g}" in page for r in values] == [True] * len(values)
+    assert page.count('<td class="verdict">') == len(rows)
+    style = measured.client.get("/static/status.css").text
+    assert "tr.drifting .verdict" in style
