@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import numpy as np
@@ -53,29 +52,19 @@ def id_of_one(body: bytes) -> set[str]:
     return {json.loads(body)["litellm_call_id"]}
 
 
-OPENTELEMETRY = (
-    "openai",
-    "opentelemetry-exporter-otlp-proto-http",
-    "opentelemetry-instrumentation-genai-openai",
-)
-# What is run, what it needs, its arguments and the ids in a body it sends.
-KINDS: dict[str, tuple[str, Sequence[str], Sequence[str], Ids]] = {
-    "openai": ("openai_client.py", OPENTELEMETRY, (), ids_of_spans),
-    "litellm": ("litellm_client.py", ("litellm",), ("json_array",), ids_of_array),
-    "litellm lines": ("litellm_client.py", ("litellm",), ("ndjson",), ids_of_lines),
-    "litellm single": ("litellm_client.py", ("litellm",), ("single",), id_of_one),
+# What is run, its arguments and the ids in a body it sends.
+KINDS: dict[str, tuple[str, Sequence[str], Ids]] = {
+    "openai": ("openai_client.py", (), ids_of_spans),
+    "litellm": ("litellm_client.py", ("json_array",), ids_of_array),
+    "litellm lines": ("litellm_client.py", ("ndjson",), ids_of_lines),
+    "litellm single": ("litellm_client.py", ("single",), id_of_one),
 }
 
 
 @contextmanager
 def sending(kind: str, relay: Relay, folder: Path) -> Iterator[Callable[[], None]]:
     """The client as a process; call what is yielded to let it send the rest and end."""
-    script, needed, arguments, _ = KINDS[kind]
-    for name in needed:
-        try:
-            distribution(name)
-        except PackageNotFoundError:
-            pytest.skip(f"{name} is not installed; `make test` installs it")
+    script, arguments, _ = KINDS[kind]
     stop = folder / "stop"
     with (folder / "client.log").open("wb") as said:
         client = subprocess.Popen(

@@ -13,6 +13,7 @@ from threading import Event
 import numpy as np
 import pytest
 from PIL import Image
+from prometheus_client import CollectorRegistry
 from sqlalchemy.orm import Session
 
 from monitor.encoders.encoder import EncoderPair
@@ -21,10 +22,11 @@ from monitor.records import Measurement, ReferenceVersion
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.conditional import QReport
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
-from monitor.service.ingest_job import Feed
+from monitor.service.ingest_job import Feed, IngestJob
 from monitor.service.intake import Batch, Intake, Receipt, SamplingRules
 from monitor.service.privacy import Privacy
 from monitor.service.reference_build import ReferenceRow
+from monitor.service.telemetry import Telemetry
 from monitor.service.wiring import Jobs, Surroundings, make_jobs, make_surroundings
 from monitor.settings import Settings
 from monitor.store.counters import all_counts
@@ -213,6 +215,25 @@ def everything_measured(database: Database) -> list[Measurement]:
             START + timedelta(days=365),
             limit=1_000_000,
         )
+
+
+def ingest_job(
+    database: Database,
+    feeds: Sequence[Feed],
+    clock: Clock,
+    registry: CollectorRegistry | None = None,
+    *,
+    follows_clock: bool,
+) -> IngestJob:
+    """The job over these feeds, which are open already."""
+    return IngestJob(
+        database=database,
+        clock=clock,
+        feeds=feeds,
+        intake=make_intake(database, clock),
+        telemetry=Telemetry(registry or CollectorRegistry()),
+        follows_clock=follows_clock,
+    )
 
 
 @cache

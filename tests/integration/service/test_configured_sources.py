@@ -27,7 +27,6 @@ def test_each_type_makes_its_source_under_its_title(
 
 
 def test_a_topic_takes_its_properties_from_a_file(tmp_path: Path) -> None:
-    pytest.importorskip("confluent_kafka", reason="the extra kafka is not installed")
     path = tmp_path / "kafka.properties"
     path.write_text("security.protocol=SASL_SSL\n")
     keys = {"type": "kafka", "brokers": "k:1", "topic": "t", "properties_file": path}

@@ -12,7 +12,6 @@ from prometheus_client import CollectorRegistry
 
 from monitor.service import ingest_job as ingest_module
 from monitor.service.ingest_job import Feed, IngestJob
-from monitor.service.telemetry import Telemetry
 from monitor.store.cursors import cursors_of
 from monitor.store.engine import Database
 from monitor.store.streams import watermarks
@@ -23,8 +22,8 @@ from tests.integration.service.parts import (
     at,
     exchange,
     file_feed,
+    ingest_job,
     late_target,
-    make_intake,
     outcomes,
 )
 
@@ -45,14 +44,7 @@ def start(database: Database) -> Iterator[Start]:
             clock = clock or Clock()
             for feed in feeds:
                 stack.enter_context(feed.source)
-            return IngestJob(
-                database=database,
-                clock=clock,
-                feeds=feeds,
-                intake=make_intake(database, clock),
-                telemetry=Telemetry(registry or CollectorRegistry()),
-                follows_clock=follows_clock,
-            )
+            return ingest_job(database, feeds, clock, registry, follows_clock=follows_clock)
 
         yield new
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import confluent_kafka
 import pytest
 
 
@@ -14,7 +15,6 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def brokers() -> Iterator[str]:
     """Address of the mock cluster of the Kafka client; topics have four partitions."""
-    kafka = pytest.importorskip("confluent_kafka", reason="the extra kafka is not installed")
-    owner = kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
+    owner = confluent_kafka.Producer({"test.mock.num.brokers": 1, "log_level": 0})
     yield ",".join(f"{b.host}:{b.port}" for b in owner.list_topics(timeout=10).brokers.values())
     del owner

@@ -9,20 +9,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import structlog
-from prometheus_client import CollectorRegistry
+from pyarrow import parquet as pq
 
 from monitor.errors import SourceError
 from monitor.service import ingest_job as ingest_module
 from monitor.service import intake as intake_module
 from monitor.service.ingest_job import Feed, IngestJob
-from monitor.service.telemetry import Telemetry
 from monitor.store.cursors import save_cursor
 from monitor.store.engine import Database
 from monitor.store.samples import sample_times
 from monitor.traffic.sources.folder import FolderSource
-from tests.integration.service.parts import STREAM, Clock, at, exchange, make_intake, outcomes
+from tests.integration.service.parts import STREAM, Clock, at, exchange, ingest_job, outcomes
 
 SETTLE = 10
 NOW_SECONDS = 1_000_000
@@ -45,14 +45,7 @@ def process(database: Database, tmp_path: Path) -> Iterator[Process]:
             )
             stack.enter_context(source)
             clock = Clock(at(60))
-            return IngestJob(
-                database=database,
-                clock=clock,
-                feeds=[Feed(source, "auto")],
-                intake=make_intake(database, clock),
-                telemetry=Telemetry(CollectorRegistry()),
-                follows_clock=True,
-            )
+            return ingest_job(database, [Feed(source, "auto")], clock, follows_clock=True)
 
         yield new
 
@@ -80,10 +73,7 @@ def never() -> bool:
 
 
 def parquet(path: Path, columns: dict[str, list[Any]], **options: Any) -> Path:
-    arrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
-    from pyarrow import parquet as pq  # noqa: PLC0415 - an extra
-
-    pq.write_table(arrow.table(columns), path, **options)
+    pq.write_table(pa.table(columns), path, **options)
     return settled(path)
 
 
@@ -172,10 +162,9 @@ def test_killed_before_the_commit_it_ends_as_if_it_had_not_been(
 def test_columns_of_parquet_make_native_records_called_by_file_and_row(
     database: Database, process: Process, drops: Path
 ) -> None:
-    arrow = pytest.importorskip("pyarrow", reason="the extra parquet is not installed")
     columns = native(2)
     nanoseconds = [datetime.timestamp(at(i)) * 10**9 + 1 for i in range(2)]
-    columns["time"] = arrow.array([int(n) for n in nanoseconds]).cast(arrow.timestamp("ns"))
+    columns["time"] = pa.array([int(n) for n in nanoseconds]).cast(pa.timestamp("ns"))
     path = parquet(drops / "a.parquet", columns)
     source = FolderSource("drops", str(path))
     (drop,) = source.partitions()

@@ -7,6 +7,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from uuid import uuid4
 
+import confluent_kafka
 import pytest
 import structlog
 from prometheus_client import CollectorRegistry
@@ -16,7 +17,6 @@ from monitor.records import Cursor
 from monitor.service import ingest_job as ingest_module
 from monitor.service import intake as intake_module
 from monitor.service.ingest_job import Feed, IngestJob
-from monitor.service.telemetry import Telemetry
 from monitor.store.cursors import cursors_of, save_cursor
 from monitor.store.engine import Database
 from monitor.store.samples import sample_times
@@ -29,7 +29,7 @@ from tests.integration.service.parts import (
     at,
     exchange,
     file_feed,
-    make_intake,
+    ingest_job,
     outcomes,
 )
 
@@ -48,8 +48,7 @@ def topic() -> str:
 @pytest.fixture
 def produce(brokers: str, topic: str) -> Produce:
     """Put messages on partitions in turn, or all on one; done when the broker has them."""
-    kafka = pytest.importorskip("confluent_kafka")
-    producer = kafka.Producer({"bootstrap.servers": brokers, "log_level": 0})
+    producer = confluent_kafka.Producer({"bootstrap.servers": brokers, "log_level": 0})
 
     def put(values: Sequence[bytes | None], partition: int | None = None) -> None:
         for number, value in enumerate(values):
@@ -82,14 +81,7 @@ def start(database: Database, brokers: str, topic: str) -> Iterator[Start]:
             for feed in feeds:
                 stack.enter_context(feed.source)
             clock = Clock(at(60))
-            return IngestJob(
-                database=database,
-                clock=clock,
-                feeds=feeds,
-                intake=make_intake(database, clock),
-                telemetry=Telemetry(registry or CollectorRegistry()),
-                follows_clock=True,
-            )
+            return ingest_job(database, feeds, clock, registry, follows_clock=True)
 
         yield new
 

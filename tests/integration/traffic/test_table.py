@@ -9,19 +9,17 @@ from pathlib import Path
 
 import pytest
 import structlog
-from prometheus_client import CollectorRegistry
 from sqlalchemy import create_engine, text
 
 from monitor.errors import SourceError
 from monitor.service import ingest_job as ingest_module
 from monitor.service import intake as intake_module
 from monitor.service.ingest_job import Feed, IngestJob
-from monitor.service.telemetry import Telemetry
 from monitor.store.cursors import cursors_of, save_cursor
 from monitor.store.engine import Database
 from monitor.store.samples import sample_times
 from monitor.traffic.sources.table import RETRY_SECONDS, TableSource, read_url
-from tests.integration.service.parts import STREAM, Clock, at, exchange, make_intake, outcomes
+from tests.integration.service.parts import STREAM, Clock, at, exchange, ingest_job, outcomes
 
 SETTLE = 10.0
 embedded = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -81,14 +79,7 @@ def process(database: Database) -> Iterator[Callable[[TableSource], IngestJob]]:
         def new(source: TableSource) -> IngestJob:
             stack.enter_context(source)
             clock = Clock(at(60))
-            return IngestJob(
-                database=database,
-                clock=clock,
-                feeds=[Feed(source, "auto")],
-                intake=make_intake(database, clock),
-                telemetry=Telemetry(CollectorRegistry()),
-                follows_clock=True,
-            )
+            return ingest_job(database, [Feed(source, "auto")], clock, follows_clock=True)
 
         yield new
 
