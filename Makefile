@@ -30,8 +30,12 @@ clean:
 	rm -rf $(VENV)
 
 .PHONY: system-packages
-# promtool checks the metrics; where it cannot be installed its tests are skipped and say so.
+# promtool checks the metrics, chromium opens the pages; where they cannot be installed their tests are
+# skipped and say so.
 system-packages:
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
+	fi
 	@if ! command -v promtool >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus >/dev/null; \
 	fi
