@@ -1,7 +1,7 @@
 """All tables. Rows stay inside ``store``; records go out."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import TypedDict
 
 from sqlalchemy import (
@@ -151,7 +151,10 @@ class PaneRow(Base):
 
 
 class SampleRow(Base):
-    """A kept exchange. Pending until ``encoder_digest`` is set; texts go when retention says."""
+    """A kept exchange. Pending until ``encoder_digest`` is set; texts go when retention says.
+
+    ``target_source`` says whose the target is and is set exactly where ``has_target`` is.
+    """
 
     __tablename__ = "samples"
     id: Mapped[int] = mapped_column(Key, primary_key=True)
@@ -165,6 +168,7 @@ class SampleRow(Base):
     response: Mapped[str | None]
     target: Mapped[str | None]
     has_target: Mapped[bool]
+    target_source: Mapped[str | None] = mapped_column(String(10))
     stored_at: Mapped[datetime]
     claimed_until: Mapped[datetime | None]
     attempts: Mapped[int]
@@ -179,6 +183,7 @@ class SampleRow(Base):
     __table_args__ = (
         UniqueConstraint("stream", "exchange_id"),
         Index("ix_samples_pane", "stream", "pane_start", "priority"),
+        Index("ix_samples_exchange_id", "exchange_id"),
         _partial_index(
             "ix_samples_pending", "pane_start", "stream", "id", where="encoder_digest IS NULL"
         ),
@@ -188,6 +193,16 @@ class SampleRow(Base):
         # be those that a worker was computing for the other.
         {"sqlite_autoincrement": True},
     )
+
+
+class SampleAliasRow(Base):
+    """A further name that a label may call a sample by; it need not be the only one."""
+
+    __tablename__ = "sample_aliases"
+    sample_id: Mapped[int] = mapped_column(
+        Key, ForeignKey("samples.id", ondelete="CASCADE"), primary_key=True
+    )
+    alias: Mapped[str] = mapped_column(CleanName(ID_LENGTH), primary_key=True, index=True)
 
 
 class SampleImageRow(Base):
@@ -221,13 +236,37 @@ class ImageRow(Base):
 
 
 class EarlyTargetRow(Base):
-    """A target whose exchange is not (yet) among the samples."""
+    """A target whose exchange is not (yet) among the samples.
+
+    ``exchange_id`` is any name of it; ``stream`` is empty where the label named none.
+    """
 
     __tablename__ = "early_targets"
     stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH), primary_key=True)
     exchange_id: Mapped[str] = mapped_column(CleanName(ID_LENGTH), primary_key=True)
     target: Mapped[str]
     stored_at: Mapped[datetime] = mapped_column(index=True)
+
+
+class TeacherAskRow(Base):
+    """A sample that the teacher is to answer; gone once it is settled."""
+
+    __tablename__ = "teacher_asks"
+    sample_id: Mapped[int] = mapped_column(
+        Key, ForeignKey("samples.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    stored_at: Mapped[datetime] = mapped_column(index=True)
+    claimed_until: Mapped[datetime | None]
+    attempts: Mapped[int]
+
+
+class TeacherDayRow(Base):
+    """What the teacher was asked in one day of UTC; what is reserved counts as spent."""
+
+    __tablename__ = "teacher_days"
+    day: Mapped[date] = mapped_column(primary_key=True)
+    calls: Mapped[int] = mapped_column(BigInteger)
+    tokens: Mapped[int] = mapped_column(BigInteger)
 
 
 class CounterRow(Base):
