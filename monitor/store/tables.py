@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from sqlalchemy import (
     JSON,
@@ -37,6 +37,9 @@ IDENTITY_LENGTH = NAME_LENGTH + 65  # name@digest
 # Retention asks with the very words of its partial indexes, so that it reads only what is left.
 SAMPLE_HAS_CONTENT = "text IS NOT NULL OR target IS NOT NULL"
 IMAGE_HAS_CONTENT = "payload IS NOT NULL OR thumbnail IS NOT NULL"
+# So do the time lines with those of theirs.
+IS_DRIFTING = "verdict = 'drifting'"
+IS_PERSISTENT = "is_persistent"
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 Key = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts only INTEGER keys by itself
 
@@ -297,6 +300,7 @@ class WindowFacts(TypedDict):
 
     n: int
     n_targets: int
+    n_teacher_targets: NotRequired[int]
     image_states: dict[str, int]
 
 
@@ -340,6 +344,13 @@ class MeasurementRow(Base):
     __table_args__ = (
         UniqueConstraint("stream", "slice_key", "signal", "window_start", "window_end"),
         Index("ix_measurements_window_end", "window_end", "stream"),
+        _partial_index(
+            "ix_measurements_drifting",
+            "stream",
+            "slice_key",
+            "window_start",
+            where=IS_DRIFTING,
+        ),
     )
 
 
@@ -362,6 +373,11 @@ class EvidenceRow(Base):
     windows: Mapped[int]
     since: Mapped[datetime | None]
     is_persistent: Mapped[bool]
+    __table_args__ = (
+        _partial_index(
+            "ix_evidence_persistent", "stream", "slice_key", "window_start", where=IS_PERSISTENT
+        ),
+    )
 
 
 class ReferenceRow(Base):
@@ -414,3 +430,57 @@ class ActivationRow(Base):
         String(64), ForeignKey("references.digest", ondelete="CASCADE")
     )
     activated_at: Mapped[datetime]
+
+
+class AcknowledgementRow(Base):
+    """What somebody says about windows of a stream; it changes nothing that was measured.
+
+    It is about windows that overlap ``[since, until)`` in event time, without ``until`` also about
+    all that come; of one slice and one signal where these are set.
+    """
+
+    __tablename__ = "acknowledgements"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    stream: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
+    slice_key: Mapped[str | None] = mapped_column(CleanName(SLICE_LENGTH))
+    signal: Mapped[str | None] = mapped_column(String(40))
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    note: Mapped[str]
+    author: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
+    created_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]
+    withdrawn_by: Mapped[str | None] = mapped_column(CleanName(NAME_LENGTH))
+    __table_args__ = (Index("ix_acknowledgements_stream", "stream", "since"),)
+
+
+class AuditRow(Base):
+    """Who did what to what, and how it ended; without content and without ids of exchanges."""
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    who: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
+    action: Mapped[str] = mapped_column(String(40))
+    target: Mapped[str]
+    outcome: Mapped[str] = mapped_column(String(20))
+    detail: Mapped[str]
+
+
+class TaskRow(Base):
+    """Work of minutes that a page asked for. One that runs is given up when its claim runs out."""
+
+    __tablename__ = "tasks"
+    id: Mapped[int] = mapped_column(Key, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(12))
+    asked: Mapped[dict[str, object]] = mapped_column(JSON)
+    asked_by: Mapped[str] = mapped_column(CleanName(NAME_LENGTH))
+    asked_at: Mapped[datetime] = mapped_column(index=True)
+    stage: Mapped[str] = mapped_column(String(80))
+    done: Mapped[int]
+    total: Mapped[int]
+    claimed_until: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    result: Mapped[dict[str, object] | None] = mapped_column(JSON)
+    problem: Mapped[str | None]

@@ -107,7 +107,7 @@ def test_partial_indexes_are_the_same_in_migrations_and_tables(
     with empty.migrate() as connection:
         Base.metadata.create_all(connection)
     assert conditions(empty) == by_migration
-    assert len(by_migration) == 4
+    assert len(by_migration) == 6
 
 
 def test_alembic_check_finds_no_difference(url: str, empty: Database) -> None:
