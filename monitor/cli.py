@@ -240,21 +240,35 @@ def drill(
     metavar="KIND[:SEVERITY[:SHARE]]",
     help="What is wrong, for instance blur:4 or typos:3:0.5; may be repeated.",
 )
-@click.option("--out", default="-", show_default=True, help="File, gzip if it ends in .gz.")
+@click.option("--live", is_flag=True, help="Each when its time has come, from now on.")
+@click.option(
+    "--out",
+    default="-",
+    show_default=True,
+    help="File, gzip if it ends in .gz, or where a daemon takes it: http://HOST:PORT/v1/exchanges.",
+)
+@click.pass_obj
 def simulate(
+    config: Path | None,
     count: int,
     seed: int,
     start: datetime,
     per_minute: float,
     stream: str,
     drifts: tuple[str, ...],
+    live: bool,
     out: str,
 ) -> None:
-    """Write labelled image and text traffic made from a seed, with drift on demand."""
-    from monitor.commands.simulate import Wish, write_traffic
+    """Write labelled image and text traffic made from a seed, with drift on demand.
 
-    at = start.replace(tzinfo=UTC)
-    write_traffic(Wish(seed, count, at, per_minute, stream, drifts, out))
+    What is posted to a daemon carries the first token of MLLM_MONITOR_HTTP__TOKENS.
+    """
+    from monitor.commands.simulate import Wish, is_address, write_traffic
+
+    at = None if live else start.replace(tzinfo=UTC)
+    tokens = _settings(config).http.given_tokens if is_address(out) else ()
+    token = next(iter(tokens), None)
+    write_traffic(Wish(seed, count, at, per_minute, stream, drifts, out, token))
 
 
 @cli.command()

@@ -1,44 +1,54 @@
-"""``simulate``: labelled traffic as native lines."""
+"""``simulate``: labelled traffic as native lines, written at once or as it would come."""
 
 import gzip
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 from monitor.commands.terminal import progress
 from monitor.errors import MonitorError
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
 
 REPORT_EVERY = 100
+POST_SECONDS = 30
+AGAIN_SECONDS = 1.0
+Write = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the command line asks for."""
+    """What the command line asks for. Without ``start`` each comes when its time has come."""
 
     seed: int
     count: int
-    start: datetime
+    start: datetime | None
     per_minute: float
     stream: str
     drifts: Sequence[str]
     out: str
+    token: bytes | None = None
 
 
-def write_traffic(wish: Wish) -> None:
-    """Write the exchanges to a file, gzip where its name says so, or to standard output."""
+def write_traffic(wish: Wish, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Write the exchanges to a file, to standard output, or post them to a daemon."""
     drifts = [parse_drift(text) for text in wish.drifts]
     mix = Mix(stream=wish.stream, per_minute=wish.per_minute)
-    exchanges = simulate(wish.seed, start=wish.start, count=wish.count, drifts=drifts, mix=mix)
+    start = wish.start or datetime.now(UTC)
+    exchanges = simulate(wish.seed, start=start, count=wish.count, drifts=drifts, mix=mix)
     with ExitStack() as stack:
         report = stack.enter_context(progress())
-        out = stack.enter_context(_opened(wish.out)) if wish.out != "-" else sys.stdout.buffer
+        write = stack.enter_context(_writing(wish, sleep))
         for written, exchange in enumerate(exchanges, start=1):
-            out.write(as_native_line(exchange))
+            if wish.start is None:
+                sleep(max(0.0, (exchange.time - datetime.now(UTC)).total_seconds()))
+            write(as_native_line(exchange))
             if written % REPORT_EVERY == 0 or written == wish.count:
                 report("exchanges", written, wish.count)
 
@@ -58,6 +68,57 @@ def parse_drift(text: str) -> Drift:
             f"--drift takes KIND[:SEVERITY[:SHARE]], severity 1 to 5, share 0 to 1, and a kind of "
             f"{', '.join(DriftKind)}; got {text!r}"
         ) from exc
+
+
+def is_address(out: str) -> bool:
+    """Whether exchanges are posted there."""
+    return out.startswith(("http://", "https://"))
+
+
+@contextmanager
+def _writing(wish: Wish, sleep: Callable[[float], None]) -> Iterator[Write]:
+    if is_address(wish.out):
+        yield lambda line: _post(wish, line, sleep)
+        return
+    with ExitStack() as stack:
+        is_standard = wish.out == "-"
+        out = sys.stdout.buffer if is_standard else stack.enter_context(_opened(wish.out))
+
+        def write(line: bytes) -> None:
+            out.write(line)
+            if wish.start is None:
+                out.flush()  # whoever follows it wants it now
+
+        yield write
+
+
+def _post(wish: Wish, line: bytes, sleep: Callable[[float], None]) -> None:
+    """Post one exchange, again and again while the daemon is away or busy."""
+    while True:
+        try:
+            status, answer = _answer(wish, line)
+        except (OSError, HTTPException):
+            status, answer = 503, ""
+        if status < 300:  # noqa: PLR2004 - HTTP
+            return
+        if status not in {429, 503}:
+            raise MonitorError(f"{wish.out} answered {status}: {answer}")
+        sleep(AGAIN_SECONDS)
+
+
+def _answer(wish: Wish, line: bytes) -> tuple[int, str]:
+    address = urlsplit(wish.out)
+    kind = HTTPSConnection if address.scheme == "https" else HTTPConnection
+    connection = kind(address.netloc, timeout=POST_SECONDS)
+    headers = {"Content-Type": "application/json"}
+    if wish.token:
+        headers["Authorization"] = f"Bearer {wish.token.decode()}"
+    try:
+        connection.request("POST", address.path, line, headers)
+        response = connection.getresponse()
+        return response.status, response.read().decode(errors="replace")
+    finally:
+        connection.close()
 
 
 def _opened(name: str) -> BinaryIO:
