@@ -29,6 +29,14 @@ class AlreadyRunningError(StoreError):
     """Another process holds the embedded database."""
 
 
+class TaskRunningError(MonitorError):
+    """Another task of minutes waits or runs; one is worked on at a time."""
+
+
+class WindowNotFoundError(MonitorError):
+    """No measured window is where one was asked for."""
+
+
 class ReferenceNotFoundError(MonitorError):
     """No stored reference has the name or digest that was asked for."""
 

@@ -9,8 +9,11 @@ import structlog
 
 from monitor.service.forget import forget_indexes
 from monitor.store import retention
+from monitor.store.acknowledgements import forget_acknowledgements
+from monitor.store.audit import forget_audit
 from monitor.store.engine import Database
 from monitor.store.quarantine import forget_quarantined
+from monitor.store.tasks import forget_tasks
 
 log = structlog.get_logger()
 # Images wait this long for a sample that refers to them, and early targets for their exchange.
@@ -58,6 +61,11 @@ class RetainJob:
                     session, now - max(self._rules.early_targets, ORPHAN_AGE)
                 ),
                 "images": retention.collect_images(session, now - ORPHAN_AGE),
+                "acknowledgements": forget_acknowledgements(
+                    session, now - self._rules.measurements
+                ),
+                "audit": forget_audit(session, now - self._rules.measurements),
+                "tasks": forget_tasks(session, now - self._rules.samples),
             }
         # Another process, perhaps on another machine, may have deleted a reference.
         deleted["indexes"] = forget_indexes(self._database, self._data_dir)
