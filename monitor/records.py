@@ -35,6 +35,7 @@ class Signal(StrEnum):
     NOVELTY_VISUAL = "novelty_visual"
     NOVELTY_TEXTUAL = "novelty_textual"
     IMAGE_SHARE = "image_share"
+    IMAGE_LOGGING = "image_logging"
 
 
 class Verdict(StrEnum):
@@ -46,7 +47,10 @@ class Verdict(StrEnum):
 
 
 class ImageState(StrEnum):
-    """What became of one image of a query on its way into the log and to the encoder."""
+    """What became of one image of a query on its way into the log and to the encoder.
+
+    References store places in this order: a new one goes last.
+    """
 
     INLINE = "inline"
     URL = "url"
@@ -58,6 +62,13 @@ class ImageState(StrEnum):
     MARKER_ONLY = "marker_only"
     ABSENT = "absent"
     REJECTED = "rejected"  # it was there, but could not be decoded safely
+
+
+class TargetSource(StrEnum):
+    """Whose answer a target is."""
+
+    LOGGED = "logged"
+    TEACHER = "teacher"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +87,7 @@ class LoggedImage:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One logged query and response."""
+    """One logged query and response. ``aliases`` are further names that labels may call it by."""
 
     id: str
     time: datetime
@@ -86,11 +97,15 @@ class Exchange:
     images: tuple[LoggedImage, ...] = ()
     target: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LateTarget:
-    """A target that arrives apart from its exchange."""
+    """A target that arrives apart from its exchange.
+
+    ``id`` is any name of it; ``stream`` is empty where it is not known.
+    """
 
     id: str
     stream: str
@@ -111,6 +126,7 @@ class Measurement:
 
     ``value`` is None exactly when ``verdict`` is ``insufficient``; then ``reason`` says why.
     ``terms`` names the parts a bound was summed from; bounds with different terms are not compared.
+    That of ``image_logging`` is the state whose share grew most.
     ``low`` to ``high`` covers the value's expectation with 95 %. ``evidence`` is what the windows
     since ``evidence_since`` say together, ``persistent`` whether it has reached its threshold and
     not gone since; absent where a window overlaps one that was counted. ``scores`` are what the
@@ -227,11 +243,12 @@ class Sample:
     novelty_v: float | None
     novelty_t: float | None
     novelty_reference: str | None
+    target_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSummary:
-    """What one measured window was made of."""
+    """What one measured window was made of. Of its targets, some may be the teacher's."""
 
     stream: str
     window: WindowId
@@ -242,6 +259,7 @@ class WindowSummary:
     n_targets: int
     image_states: Mapping[str, int]
     measured_at: datetime
+    n_teacher_targets: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,14 +17,15 @@ from monitor.store.cursors import cursors_of, save_cursor
 from monitor.store.engine import Database
 from monitor.store.panes import PaneKey, count_exchanges, pane_thresholds
 from monitor.store.quarantine import quarantine
-from monitor.store.samples import keep_candidates, sample_times, set_targets
+from monitor.store.samples import keep_candidates, sample_times
 from monitor.store.streams import (
     ensure_streams,
     known_streams,
     note_partition_times,
     partition_watermarks,
 )
-from monitor.traffic.formats.wire import Caps, Format, Record, Wire
+from monitor.store.targets import samples_named, set_targets
+from monitor.traffic.formats.wire import Caps, Format, Reason, Record, Wire
 from monitor.traffic.sampling import Kept, PaneSampler
 
 MAX_AHEAD = timedelta(minutes=5)  # how far a client's clock may be ahead of ours
@@ -34,6 +35,7 @@ MAX_QUARANTINED_PER_BATCH = 50
 ADMITTED, SAMPLED, DUPLICATE, LATE = "admitted", "sampled", "duplicate", "late"
 OVER_STREAM_CAP, UNKNOWN_KEYS, PASSED_OVER = "over_stream_cap", "unknown_keys", "passed_over"
 TARGET, TARGET_LATE = "target", "target_late"
+TARGET_AMBIGUOUS = Reason.TARGET_AMBIGUOUS.value
 
 Times = dict[str, tuple[datetime, datetime]]  # stream -> first and last event time
 
@@ -181,7 +183,7 @@ class Intake:
                         continue
                     offer(stream, time, record.id, record)
                 elif isinstance(record, LateTarget):
-                    found.targets.append((record, last.get(record.stream)))
+                    found.targets.append((record, _newest(last, record.stream)))
                 else:
                     found.rejections.append(record)
         found.outcomes[LATE] = late
@@ -256,11 +258,14 @@ class Intake:
     def _store_targets(self, session: Session, found: _Sorted, now: datetime) -> None:
         if not found.targets:
             return
-        panes = sample_times(session, [(t.stream, t.id) for t, _ in found.targets])
+        named = samples_named(session, [(t.stream, t.id) for t, _ in found.targets])
         in_time = []
         for target, newest in found.targets:
-            pane_start = panes.get((target.stream, target.id))
-            closed = pane_start + self.rules.pane if pane_start is not None else None
+            samples = named[target.stream, target.id]
+            if len(samples) > 1:
+                found.outcomes[TARGET_AMBIGUOUS] += 1
+                continue
+            closed = samples[0].pane_start + self.rules.pane if samples else None
             if closed and newest and closed + self.rules.target_lateness <= newest:
                 found.outcomes[TARGET_LATE] += 1
             else:
@@ -304,6 +309,11 @@ def _counted_by(form: Format) -> Counter[str]:
             PASSED_OVER: form.passed_over,
         }
     )
+
+
+def _newest(last: Mapping[str, datetime], stream: str) -> datetime | None:
+    """Newest event time of a stream; of all, where a target does not say which is its."""
+    return last.get(stream) if stream else max(last.values(), default=None)
 
 
 def _is_read_already(session: Session, batch: Batch) -> bool:

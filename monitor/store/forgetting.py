@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from sqlalchemy import delete, exists, insert, select, update
+from sqlalchemy import delete, exists, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from monitor.store.pending import MAX_ATTEMPTS
@@ -19,6 +19,7 @@ from monitor.store.tables import (
     QuarantineRow,
     ReferenceRow,
     ReferenceSampleRow,
+    SampleAliasRow,
     SampleImageRow,
     SampleRow,
     storable,
@@ -27,7 +28,7 @@ from monitor.store.tables import (
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which exchanges are to be forgotten: one id, or all with a value of a label."""
+    """Which exchanges are to be forgotten: those of any name, or with a value of a label."""
 
     exchange_id: str | None = None
     label: tuple[str, str] | None = None
@@ -41,7 +42,9 @@ def samples_wanted(session: Session, wanted: Wanted) -> set[ExchangeKey]:
     if wanted.stream is not None:
         query = query.where(row.stream == wanted.stream)
     if wanted.exchange_id is not None:
-        query = query.where(row.exchange_id == wanted.exchange_id)
+        alias = SampleAliasRow
+        named = select(alias.sample_id).where(alias.alias == wanted.exchange_id)
+        query = query.where(or_(row.exchange_id == wanted.exchange_id, row.id.in_(named)))
     if wanted.label is not None:
         name, value = map(storable, wanted.label)
         query = query.where(row.labels[name].as_string() == value)
@@ -98,17 +101,30 @@ def empty_samples(session: Session, keys: Collection[ExchangeKey]) -> tuple[int,
 
 
 def forget_targets(session: Session, wanted: Wanted, keys: Collection[ExchangeKey]) -> int:
-    """Delete targets that wait for an exchange of this id; they have no labels to be found by."""
-    row = EarlyTargetRow
-    matches = [row.exchange_id == wanted.exchange_id] if wanted.exchange_id is not None else []
-    if matches and wanted.stream is not None:
-        matches.append(row.stream == wanted.stream)
-    deleted = 0
-    if matches:
-        deleted = session.connection().execute(delete(row).where(*matches)).rowcount
+    """Delete targets that wait for an exchange of this name; they have no labels to be found by.
+
+    To be called while the samples are still there, as it takes their further names.
+    """
+    names = {name for key in keys for name in (key, ("", key[1]))}
+    row, alias = SampleRow, SampleAliasRow
     for stream, ids in _by_stream(keys):
-        of_samples = delete(row).where(row.stream == stream, row.exchange_id.in_(ids))
-        deleted += session.connection().execute(of_samples).rowcount
+        of_samples = select(alias.alias).join(row, row.id == alias.sample_id)
+        for text in session.scalars(
+            of_samples.where(row.stream == stream, row.exchange_id.in_(ids))
+        ):
+            names |= {(stream, text), ("", text)}
+    early = EarlyTargetRow
+    deleted = sum(
+        session.connection()
+        .execute(delete(early).where(early.stream == stream, early.exchange_id.in_(texts)))
+        .rowcount
+        for stream, texts in _by_stream(names)
+    )
+    if wanted.exchange_id is not None:
+        matches = [early.exchange_id == wanted.exchange_id]
+        if wanted.stream is not None:
+            matches.append(early.stream.in_(("", wanted.stream)))
+        deleted += session.connection().execute(delete(early).where(*matches)).rowcount
     return deleted
 
 

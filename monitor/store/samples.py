@@ -1,18 +1,18 @@
 """The kept exchanges: which are kept, and reading them back."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
-from monitor.records import Candidate, ImageState, LateTarget, Sample
+from monitor.records import Candidate, ImageState, Sample, TargetSource
 from monitor.store.panes import PaneKey, touch_panes
 from monitor.store.statements import in_chunks, insert_into
-from monitor.store.tables import EarlyTargetRow, ImageRow, SampleImageRow, SampleRow, storable
+from monitor.store.tables import ImageRow, SampleAliasRow, SampleImageRow, SampleRow, storable
+from monitor.store.targets import by_stream, take_early_targets
 
 ExchangeKey = tuple[str, str]  # stream, exchange id
 _Rank = tuple[int, str]  # priority, exchange id
@@ -28,14 +28,6 @@ class KeepOutcome:
     kept: int
     duplicates: int
     evicted: int
-
-
-class TargetOutcome(StrEnum):
-    """What became of a target that came apart from its exchange."""
-
-    JOINED = "joined"
-    UNCHANGED = "unchanged"
-    EARLY = "early"  # no such sample (yet): kept aside
 
 
 def keep_candidates(
@@ -71,68 +63,12 @@ def keep_candidates(
     return KeepOutcome(len(chosen), len(candidates) - len(fresh), len(evicted))
 
 
-def set_target(
-    session: Session, stream: str, exchange_id: str, target: str, now: datetime
-) -> TargetOutcome:
-    """As ``set_targets``, for one."""
-    (outcome,) = set_targets(session, [LateTarget(exchange_id, stream, target)], now).values()
-    return outcome
-
-
-def set_targets(
-    session: Session, targets: Sequence[LateTarget], now: datetime
-) -> dict[ExchangeKey, TargetOutcome]:
-    """Give samples their targets and make them pending again; keep the other targets aside.
-
-    The claim of a worker that is embedding such a sample stays, and ``attempts`` of zero tells
-    its result apart from a newer one: see ``record_embeddings``.
-    """
-    wanted = {(storable(t.stream), storable(t.id)): storable(t.target) for t in targets}
-    found = {
-        (stream, row.exchange_id): row
-        for stream, ids in _by_stream(wanted)
-        for row in session.execute(
-            select(
-                SampleRow.exchange_id, SampleRow.id, SampleRow.pane_start, SampleRow.target
-            ).where(SampleRow.stream == stream, SampleRow.exchange_id.in_(ids))
-        )
-    }
-    outcomes = {
-        key: TargetOutcome.EARLY
-        if key not in found
-        else TargetOutcome.UNCHANGED
-        if found[key].target == target
-        else TargetOutcome.JOINED
-        for key, target in wanted.items()
-    }
-    joined = [key for key, outcome in outcomes.items() if outcome is TargetOutcome.JOINED]
-    if joined:
-        session.execute(
-            update(SampleRow),
-            [
-                {
-                    "id": found[key].id,
-                    "target": wanted[key],
-                    "has_target": True,
-                    "encoder_digest": None,
-                    "attempts": 0,
-                }
-                for key in joined
-            ],
-        )
-        touch_panes(session, {(stream, found[stream, i].pane_start) for stream, i in joined})
-    _keep_aside(
-        session, {key: wanted[key] for key in wanted if outcomes[key] is TargetOutcome.EARLY}, now
-    )
-    return outcomes
-
-
 def sample_times(session: Session, keys: Iterable[ExchangeKey]) -> dict[ExchangeKey, datetime]:
     """Start of the pane of each of these exchanges that is kept."""
     asked = {(storable(stream), storable(i)): (stream, i) for stream, i in keys}
     return {
         asked[stream, exchange_id]: pane_start
-        for stream, ids in _by_stream(asked)
+        for stream, ids in by_stream(asked)
         for exchange_id, pane_start in session.execute(
             select(SampleRow.exchange_id, SampleRow.pane_start).where(
                 SampleRow.stream == stream, SampleRow.exchange_id.in_(ids)
@@ -172,6 +108,7 @@ def window_samples(session: Session, stream: str, start: datetime, end: datetime
             row.novelty_v,
             row.novelty_t,
             row.novelty_reference,
+            row.target_source,
         ).where(*inside)
     ).mappings()
     samples = [Sample(**r, image_states=tuple(states[r["id"]])) for r in rows]
@@ -183,19 +120,10 @@ def _key(candidate: Candidate) -> ExchangeKey:
     return storable(candidate.exchange.stream), storable(candidate.exchange.id)
 
 
-def _by_stream(keys: Iterable[ExchangeKey]) -> Iterator[tuple[str, list[str]]]:
-    ids = defaultdict[str, list[str]](list)
-    for stream, exchange_id in keys:
-        ids[stream].append(exchange_id)
-    for stream, its_ids in ids.items():
-        for chunk in in_chunks(its_ids):
-            yield stream, chunk
-
-
 def _existing(session: Session, keys: Iterable[ExchangeKey]) -> list[ExchangeKey]:
     return [
         (stream, exchange_id)
-        for stream, ids in _by_stream(keys)
+        for stream, ids in by_stream(keys)
         for exchange_id in session.scalars(
             select(SampleRow.exchange_id).where(
                 SampleRow.stream == stream, SampleRow.exchange_id.in_(ids)
@@ -224,7 +152,7 @@ def _kept_ranks(
 
 
 def _insert_samples(session: Session, chosen: Sequence[Candidate], now: datetime) -> None:
-    targets = _take_early_targets(session, [_key(c) for c in chosen])
+    targets = take_early_targets(session, chosen)
     rows = []
     for c in chosen:
         # One that came apart is the later word, whichever of the two arrived first.
@@ -241,6 +169,7 @@ def _insert_samples(session: Session, chosen: Sequence[Candidate], now: datetime
                 "response": c.exchange.response,
                 "target": target,
                 "has_target": target is not None,
+                "target_source": None if target is None else TargetSource.LOGGED,
                 "stored_at": now,
                 "attempts": 0,
             }
@@ -252,6 +181,13 @@ def _insert_samples(session: Session, chosen: Sequence[Candidate], now: datetime
             rows,
         )
     }
+    aliases = [
+        {"sample_id": ids[_key(c)], "alias": alias}
+        for c in chosen
+        for alias in dict.fromkeys(map(storable, c.exchange.aliases))
+    ]
+    if aliases:
+        session.execute(insert(SampleAliasRow), aliases)
     rejected = _store_images(session, chosen, now)
     images = [
         {
@@ -301,32 +237,3 @@ def _store_images(session: Session, chosen: Sequence[Candidate], now: datetime) 
             )
         )
     }
-
-
-def _take_early_targets(session: Session, keys: Iterable[ExchangeKey]) -> dict[ExchangeKey, str]:
-    return {
-        (stream, exchange_id): target
-        for stream, ids in _by_stream(keys)
-        for exchange_id, target in session.execute(
-            delete(EarlyTargetRow)
-            .where(EarlyTargetRow.stream == stream, EarlyTargetRow.exchange_id.in_(ids))
-            .returning(EarlyTargetRow.exchange_id, EarlyTargetRow.target)
-        )
-    }
-
-
-def _keep_aside(session: Session, targets: Mapping[ExchangeKey, str], now: datetime) -> None:
-    if not targets:
-        return
-    statement = insert_into(session, EarlyTargetRow)
-    new = statement.excluded
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[EarlyTargetRow.stream, EarlyTargetRow.exchange_id],
-            set_={"target": new.target, "stored_at": new.stored_at},
-        ),
-        [
-            {"stream": stream, "exchange_id": exchange_id, "target": target, "stored_at": now}
-            for (stream, exchange_id), target in targets.items()
-        ],
-    )

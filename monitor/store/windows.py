@@ -120,7 +120,7 @@ def latest_windows(session: Session) -> list[WindowSummary]:
         .join(ends, (WindowRow.stream == ends.c.stream) & (WindowRow.end == ends.c.end))
         .order_by(WindowRow.stream, WindowRow.start)
     )
-    return list({row.stream: _summary(row) for row in rows}.values())
+    return list({row.stream: summary_of_row(row) for row in rows}.values())
 
 
 def measurements_of(session: Session, stream: str, window: WindowId) -> list[Measurement]:
@@ -131,7 +131,7 @@ def measurements_of(session: Session, stream: str, window: WindowId) -> list[Mea
         .where(row.stream == stream, row.window_start == window.start, row.window_end == window.end)
         .order_by(row.slice_key, row.signal)
     )
-    return [carrying(_measurement(r), evidence) for r, evidence in rows]
+    return [carrying(measurement_of_row(r), evidence) for r, evidence in rows]
 
 
 def measurements_between(  # noqa: PLR0913 - each is one independent condition of a query
@@ -164,7 +164,7 @@ def measurements_between(  # noqa: PLR0913 - each is one independent condition o
             tuple_(*order) > tuple_(*(literal(value, column.type) for value, column in key))
         )
     rows = session.execute(query.order_by(*order).limit(limit))
-    return [carrying(_measurement(r), evidence) for r, evidence in rows]
+    return [carrying(measurement_of_row(r), evidence) for r, evidence in rows]
 
 
 def _with_evidence() -> Select[MeasurementRow, EvidenceRow | None]:
@@ -279,7 +279,7 @@ def _measurement_values(m: Measurement) -> dict[str, object]:
     }
 
 
-def _measurement(row: MeasurementRow) -> Measurement:
+def measurement_of_row(row: MeasurementRow) -> Measurement:
     return Measurement(
         stream=row.stream,
         slice_key=row.slice_key,
@@ -313,12 +313,13 @@ def _window_values(summary: WindowSummary) -> dict[str, object]:
         "summary": {
             "n": summary.n,
             "n_targets": summary.n_targets,
+            "n_teacher_targets": summary.n_teacher_targets,
             "image_states": dict(summary.image_states),
         },
     }
 
 
-def _summary(row: WindowRow) -> WindowSummary:
+def summary_of_row(row: WindowRow) -> WindowSummary:
     return WindowSummary(
         stream=row.stream,
         window=WindowId(row.start, row.end),
@@ -329,4 +330,5 @@ def _summary(row: WindowRow) -> WindowSummary:
         n_targets=row.summary["n_targets"],
         image_states=row.summary["image_states"],
         measured_at=row.measured_at,
+        n_teacher_targets=row.summary.get("n_teacher_targets", 0),
     )

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     LOST_QUERY = "lost_query"
     LOST_RESPONSE = "lost_response"
     UNKNOWN_CALL = "unknown_call"
+    TARGET_AMBIGUOUS = "target_ambiguous"
     UNKNOWN_FORMAT = "unknown_format"
     LINE_TOO_LONG = "line_too_long"
     BAD_GZIP = "bad_gzip"

@@ -18,8 +18,9 @@ from monitor.store.pending import (
     release_claims,
 )
 from monitor.store.retention import forget_content
-from monitor.store.samples import set_target, window_samples
+from monitor.store.samples import window_samples
 from monitor.store.tables import ImageRow
+from monitor.store.targets import set_target
 from tests.integration.store.builders import (
     DIGEST,
     HOUR,

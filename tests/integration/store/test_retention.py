@@ -14,9 +14,10 @@ from monitor.store.retention import (
     forget_measurements,
     forget_samples,
 )
-from monitor.store.samples import keep_candidates, set_target, window_samples
+from monitor.store.samples import keep_candidates, window_samples
 from monitor.store.streams import ensure_streams
 from monitor.store.tables import ImageRow, SampleRow
+from monitor.store.targets import set_target
 from monitor.store.windows import due_windows, measurements_between, record_window
 from tests.integration.store.builders import (
     DIGEST,

@@ -12,14 +12,12 @@ from monitor.store.engine import Database
 from monitor.store.panes import pane_states
 from monitor.store.samples import (
     KeepOutcome,
-    TargetOutcome,
     keep_candidates,
     sample_times,
-    set_target,
-    set_targets,
     window_samples,
 )
 from monitor.store.tables import EarlyTargetRow, ImageRow, SampleImageRow, SampleRow
+from monitor.store.targets import TargetOutcome, set_target, set_targets
 from tests.integration.store.builders import (
     MINUTE,
     NOW,
