@@ -93,6 +93,15 @@ class HttpSettings(_Section):
         1_000, description="Posts answered in a second; more are asked to come again."
     )
 
+    external_url: str = Field(
+        "",
+        description="Address under which people reach the pages, for links in alerts; what is "
+        "listened on unless set.",
+    )
+    grafana_url: str = Field(
+        "", description="Address of Grafana, for links in alerts; none without it."
+    )
+
     @property
     def host(self) -> str:
         """Address without the port."""
@@ -118,6 +127,14 @@ class HttpSettings(_Section):
     def is_guarded(self) -> bool:
         """Whether it takes a token to post."""
         return self.tokens_file is not None or bool(self.given_tokens)
+
+    @model_validator(mode="after")
+    def _can_be_opened(self) -> Self:
+        for name in ("external_url", "grafana_url"):
+            url: str = getattr(self, name)
+            if url and not re.fullmatch(r"https?://[^\s\"'<>?#]+", url):
+                raise ValueError(f"{name} must be an http or https address, got {url!r}")
+        return self
 
     @model_validator(mode="after")
     def _needs_guard(self) -> Self:
@@ -375,6 +392,9 @@ class ReferenceSettings(_Section):
     seed: int = Field(0, description="Seed of the split, the q networks and the nulls.")
     max_samples: int = Field(5_000, ge=100, description="Exchanges taken at most.")
     null_draws: int = Field(200, ge=50, description="Pseudo-windows per size.")
+    max_age: Duration = Field(
+        timedelta(days=90), description="Age at which an alert asks for a new one."
+    )
 
 
 class AlertSettings(_Section):

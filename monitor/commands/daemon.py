@@ -32,6 +32,7 @@ from monitor.web.app import WebParts, create_app
 from monitor.web.ingest import Door
 from monitor.web.metrics import SnapshotCollector
 from monitor.web.server import serve
+from monitor.web.setup import Setup, register_setup
 
 log = structlog.get_logger()
 BUILTIN_NOTE = (
@@ -108,7 +109,20 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
     if not http.is_guarded and not http.is_loopback:
         log.warning("http_unguarded", listen=http.listen, note="anybody there may post traffic")
     with serve(create_app(parts), host=http.host, port=http.port) as address:
+        register_setup(around.telemetry.registry, _setup(settings, address))
         yield address
+
+
+def _setup(settings: Settings, address: str) -> Setup:
+    windows = settings.windows
+    return Setup(
+        external_url=settings.http.external_url or address,
+        grafana_url=settings.http.grafana_url,
+        window_length_seconds=windows.length.total_seconds(),
+        window_lateness_seconds=windows.lateness.total_seconds(),
+        window_min_samples=windows.min_samples,
+        reference_max_age_seconds=settings.reference.max_age.total_seconds(),
+    )
 
 
 def _database_trouble(around: Surroundings) -> list[str]:

@@ -1,6 +1,6 @@
 """Measures every due window of every stream against its active reference."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -61,6 +61,7 @@ class MeasureJob:
         self._on_failure = on_failure
         self._should_stop = should_stop
         self._told: set[tuple[str, str]] = set()
+        self.left: Mapping[str, int] = {}  # by stream, the due windows that the last run left
 
     def require_usable_references(self) -> None:
         """Load every active reference, so that a wrong one stops the start and not the night."""
@@ -74,6 +75,7 @@ class MeasureJob:
         with self._database.read() as session:
             marks = watermarks(session)
             active = active_references(session)
+        left: dict[str, int] = {}
         for stream, watermark in marks.items():
             digest = active.get(stream) or active.get("*")
             if digest is None:
@@ -85,26 +87,31 @@ class MeasureJob:
                 self._on_failure()
                 self._tell_once("reference_unusable", stream, str(exc))
                 continue
-            self._measure_stream(stream, watermark - self._rules.lateness, reference)
+            closed_until = watermark - self._rules.lateness
+            left[stream] = self._measure_stream(stream, closed_until, reference)
+        self.left = left
 
     def _measure_stream(
         self, stream: str, closed_until: datetime, reference: LoadedReference
-    ) -> None:
-        rules = self._rules
+    ) -> int:
+        """Measure what is due; how many windows could not be."""
+        rules, left = self._rules, 0
         with self._database.read() as session:
             due = due_windows(session, stream, rules.length, rules.slide, closed_until)
         for window, revision in due:
             if self._should_stop():
-                return
+                return left
             try:
                 judge = self._not_made_from(stream, window, reference)
-                self._measure(DueWindow(stream, window, revision), judge)
+                left += not self._measure(DueWindow(stream, window, revision), judge)
             except Exception:
+                left += 1
                 self._on_failure()
                 log.exception("window_failed", stream=stream, start=window.start.isoformat())
         if due:
             with self._database.begin() as session:
                 settle_panes(session, stream, rules.length, rules.slide, closed_until)
+        return left
 
     def _not_made_from(
         self, stream: str, window: WindowId, reference: LoadedReference
@@ -114,11 +121,12 @@ class MeasureJob:
             reference = self._shelf.get(origin)
         return reference
 
-    def _measure(self, due: DueWindow, reference: LoadedReference) -> None:
+    def _measure(self, due: DueWindow, reference: LoadedReference) -> bool:
+        """Whether it was measured; not while samples of it wait for their embeddings."""
         stream, window = due.stream, due.window
         with self._database.read() as session:
             if pending_in_window(session, stream, window.start, window.end):
-                return  # the embed job comes first
+                return False  # the embed job comes first
             panes = pane_states(session, stream, window.start, window.end)
             samples = window_samples(session, stream, window.start, window.end)
         samples = uniform_sample(samples, panes, self._rules.per_pane)
@@ -151,6 +159,7 @@ class MeasureJob:
             n=len(judged),
             drifting=_drifting(measurements),
         )
+        return True
 
     def _tell_once(self, event: str, stream: str, problem: str) -> None:
         if (stream, problem) not in self._told:

@@ -23,12 +23,18 @@ KEEP_SILENT = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """Newest window of one stream. ``measurements`` is empty once they are too old to repeat."""
+    """Newest window of one stream. ``measurements`` is empty once they are too old to repeat.
+
+    ``last_seen`` is the newest event time that any source has shown, ``windows_due`` how many
+    windows the last run of the measure job could not measure.
+    """
 
     watermark: datetime | None
     reference: ReferenceVersion | None
     summary: WindowSummary | None = None
     measurements: tuple[Measurement, ...] = ()
+    last_seen: datetime | None = None
+    windows_due: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +56,17 @@ class Publisher:
     def __init__(self, *, database: Database, clock: Callable[[], datetime]) -> None:
         self._database = database
         self._clock = clock
+        self._windows_due: Mapping[str, int] = {}
         self._latest = Snapshot(taken_at=clock())
         self._lock = Lock()
 
     def latest(self) -> Snapshot:
         """Newest snapshot; costs nothing."""
         return self._latest
+
+    def note_windows_due(self, left: Mapping[str, int]) -> None:
+        """What the measure job left; shown from the next ``refresh`` on."""
+        self._windows_due = left
 
     def refresh(self) -> None:
         """Read the state of every stream and replace the snapshot."""
@@ -86,6 +97,8 @@ class Publisher:
                     measurements=_measured(session, stream, summary.window)
                     if summary is not None and is_recent
                     else (),
+                    last_seen=last_seen.get(stream),
+                    windows_due=self._windows_due.get(stream, 0),
                 )
             return Snapshot(
                 taken_at=now,

@@ -313,6 +313,7 @@ def schedule(
 
     def measure() -> None:
         jobs.measure()
+        around.publisher.note_windows_due(jobs.measure.left)
         around.publisher.refresh()
 
     every = settings.jobs

@@ -64,6 +64,8 @@ class SnapshotCollector(Collector):
         snapshot = self._latest()
         yield from _measured(snapshot)
         yield from self._windows(snapshot)
+        yield from _traffic(snapshot)
+        yield from _references(snapshot)
         yield from _counted(snapshot)
 
     def _windows(self, snapshot: Snapshot) -> Iterable[Metric]:
@@ -75,14 +77,7 @@ class SnapshotCollector(Collector):
         states = _gauge(
             "image_state_ratio", "Share of its images in each state.", "stream", "state"
         )
-        info = _gauge(
-            "reference_info", "The active reference.", "stream", "name", "digest", "encoder"
-        )
         for stream, state in snapshot.streams.items():
-            if state.reference is not None:
-                version = state.reference
-                labels = [stream, version.name, version.digest[:12], version.encoder_digest[:12]]
-                info.add_metric(labels, 1)
             if state.summary is None:
                 continue
             end.add_metric([stream], state.summary.window.end.timestamp())
@@ -90,7 +85,34 @@ class SnapshotCollector(Collector):
             if state.measurements and state.summary.n:
                 targets.add_metric([stream], state.summary.n_targets / state.summary.n)
             _add_image_states(states, stream, state)
-        return (interval, end, success, targets, states, info)
+        return (interval, end, success, targets, states)
+
+
+def _traffic(snapshot: Snapshot) -> Iterable[Metric]:
+    taken = _gauge("snapshot_timestamp_seconds", "When all of this was put together.")
+    taken.add_metric([], snapshot.taken_at.timestamp())
+    newest = _gauge("newest_exchange_timestamp_seconds", "Newest event time seen.", "stream")
+    due = _gauge("windows_due", "Windows that should be measured and could not be.", "stream")
+    for stream, state in snapshot.streams.items():
+        if state.last_seen is not None:
+            newest.add_metric([stream], state.last_seen.timestamp())
+        due.add_metric([stream], state.windows_due)
+    return (taken, newest, due)
+
+
+def _references(snapshot: Snapshot) -> Iterable[Metric]:
+    info = _gauge("reference_info", "The active reference.", "stream", "name", "digest", "encoder")
+    created = _gauge("reference_created_timestamp_seconds", "When it was built.", "stream")
+    targets = _gauge("reference_targets_ratio", "Share of it with a target.", "stream")
+    for stream, state in snapshot.streams.items():
+        if (version := state.reference) is None:
+            continue
+        info.add_metric([stream, version.name, version.digest[:12], version.encoder_digest[:12]], 1)
+        created.add_metric([stream], version.created_at.timestamp())
+        match version.facts:
+            case {"calibration": {"exchanges": int(n), "targets": int(n_targets)}} if n:
+                targets.add_metric([stream], n_targets / n)
+    return (info, created, targets)
 
 
 def _measured(snapshot: Snapshot) -> Iterable[Metric]:

@@ -21,6 +21,7 @@ from monitor.records import (
 from monitor.service.snapshot import Snapshot, StreamState
 from monitor.service.telemetry import JOBS, Telemetry
 from monitor.web.metrics import SnapshotCollector
+from monitor.web.setup import Setup, register_setup
 from tests.integration.service.parts import NOW, START
 
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -49,9 +50,12 @@ def full_snapshot() -> Snapshot:
     )
     states = {state.value: 1 for state in ImageState}
     summary = WindowSummary("llava", window, "n@1", 1, 9, 9, 3, states, NOW)
-    version = ReferenceVersion("d" * 64, "n", NOW, "e" * 64, {})
+    facts = {"calibration": {"exchanges": 4, "targets": 1}}
+    version = ReferenceVersion("d" * 64, "n", NOW, "e" * 64, facts)
     counts = [("a", "auto", outcome, 1) for outcome in ("admitted", "sampled", "unknown_keys")]
-    return Snapshot(NOW, {"llava": StreamState(NOW, version, summary, measurements)}, counts, 3)
+    return Snapshot(
+        NOW, {"llava": StreamState(NOW, version, summary, measurements, NOW)}, counts, 3
+    )
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +65,7 @@ def exported() -> dict[str, tuple[str, frozenset[str]]]:
     telemetry = Telemetry(registry)
     telemetry.source_lag.labels("a").set(1)
     registry.register(SnapshotCollector(full_snapshot, window_interval_seconds=300))
+    register_setup(registry, Setup("http://monitor/", "http://grafana/", 3600, 600, 30, 7776000))
     return {_name(family): (family.type, _labels(family)) for family in registry.collect()}
 
 
@@ -111,3 +116,11 @@ def test_every_signal_has_exactly_one_value_series() -> None:
         and s.name not in {"mllm_monitor_window_samples", "mllm_monitor_emi_stderr_nats"}
     }
     assert len(of_values) == len(Signal)
+
+
+def test_links_are_exported_without_the_slash_at_their_end() -> None:
+    registry = CollectorRegistry()
+    register_setup(registry, Setup("http://monitor/", "", 3600, 600, 30, 7776000))
+    (info,) = (f for f in registry.collect() if f.name == "mllm_monitor_info")
+    assert info.samples[0].labels["external_url"] == "http://monitor"
+    assert info.samples[0].labels["grafana_url"] == ""

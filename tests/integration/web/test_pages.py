@@ -63,8 +63,13 @@ NAMES_OF_WINDOWS = {
     "targets_ratio",
     "image_state_ratio",
     "reference_info",
+    "reference_created_timestamp_seconds",
+    "reference_targets_ratio",
+    "newest_exchange_timestamp_seconds",
+    "windows_due",
 }
 NAMES_OF_ITSELF = {
+    "snapshot_timestamp_seconds",
     "window_interval_seconds",
     "exchanges",
     "unknown_keys",
