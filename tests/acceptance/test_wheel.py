@@ -1,6 +1,5 @@
 """What is installed by pip is whole: everything the program reads at run time is in the wheel."""
 
-import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -13,20 +12,6 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
 ROOT = Path(__file__).parents[2]
 SAY_WHERE = "import monitor; print(monitor.__file__)"
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built without a network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
