@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import ColumnElement, delete, insert, select
 from sqlalchemy.orm import Session
 
 from monitor.records import Candidate, ImageState, Sample, TargetSource
@@ -84,11 +84,25 @@ def window_samples(session: Session, stream: str, start: datetime, end: datetime
         SampleRow.pane_start >= start,
         SampleRow.pane_start < end,
     )
+    # Not by the database: PostgreSQL may order ids by a locale.
+    return sorted(_samples(session, *inside), key=lambda s: (s.priority, s.exchange_id))
+
+
+def samples_by_id(session: Session, ids: Sequence[int]) -> dict[int, Sample]:
+    """The samples of these ids that are still stored."""
+    return {
+        sample.id: sample
+        for chunk in in_chunks(ids)
+        for sample in _samples(session, SampleRow.id.in_(chunk))
+    }
+
+
+def _samples(session: Session, *conditions: ColumnElement[bool]) -> list[Sample]:
     states = defaultdict[int, list[ImageState]](list)
     for sample_id, state in session.execute(
         select(SampleImageRow.sample_id, SampleImageRow.state)
         .join(SampleRow)
-        .where(*inside)
+        .where(*conditions)
         .order_by(SampleImageRow.sample_id, SampleImageRow.position)
     ):
         states[sample_id].append(ImageState(state))
@@ -109,11 +123,9 @@ def window_samples(session: Session, stream: str, start: datetime, end: datetime
             row.novelty_t,
             row.novelty_reference,
             row.target_source,
-        ).where(*inside)
+        ).where(*conditions)
     ).mappings()
-    samples = [Sample(**r, image_states=tuple(states[r["id"]])) for r in rows]
-    # Not by the database: PostgreSQL may order ids by a locale.
-    return sorted(samples, key=lambda s: (s.priority, s.exchange_id))
+    return [Sample(**r, image_states=tuple(states[r["id"]])) for r in rows]
 
 
 def _key(candidate: Candidate) -> ExchangeKey:
