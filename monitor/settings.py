@@ -301,6 +301,17 @@ class WindowSettings(_Section):
         return self
 
 
+class StreamSettings(_Section):
+    """What tells streams apart: each is judged by itself."""
+
+    by: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        (),
+        max_length=8,
+        description="Parts of a stream's name: stream, model, deployment, or a label, an attribute "
+        "or a path in the record. Unless set, what its format calls it: the model or its route.",
+    )
+
+
 class SliceSettings(_Section):
     """Which labels traffic is broken down by."""
 
@@ -494,6 +505,7 @@ class Settings(_Section):
     uploads: UploadSettings = UploadSettings()
     sampling: SamplingSettings = SamplingSettings()
     windows: WindowSettings = WindowSettings()
+    streams: StreamSettings = StreamSettings()
     slices: SliceSettings = SliceSettings()
     encoders: EncoderSettings = EncoderSettings()
     reference: ReferenceSettings = ReferenceSettings()

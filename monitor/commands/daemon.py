@@ -21,11 +21,11 @@ from monitor.service.wiring import (
     make_jobs,
     make_surroundings,
     opened_database,
+    reading_of,
     schedule,
     utc_now,
 )
 from monitor.settings import Settings
-from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format
 from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
@@ -100,8 +100,7 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
         door=Door(
             admit=admit,
             tokens=Tokens(http.tokens_file, http.given_tokens),
-            label_keys=settings.slices.top_level_keys,
-            uploads=Uploads(settings.uploads.roots),
+            reading=reading_of(settings),
             max_body_bytes=http.max_body_bytes,
             max_requests_per_second=http.max_requests_per_second,
         ),

@@ -16,6 +16,7 @@ from monitor.records import ReferenceVersion
 from monitor.reference.artefact import Network, Reference
 from monitor.reference.conditional import QNetwork, load_club_checkpoint, require_fit
 from monitor.reference.quality import require_quality
+from monitor.service.derived import DERIVED, label_counts
 from monitor.service.embedding import Embedder
 from monitor.service.ingest_job import Feed
 from monitor.service.reference_build import (
@@ -34,6 +35,7 @@ from monitor.service.wiring import (
     load_encoders,
     opened_database,
     privacy_of,
+    reading_of,
     utc_now,
 )
 from monitor.settings import Settings
@@ -46,7 +48,6 @@ from monitor.store.references import (
     list_references,
     save_reference,
 )
-from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.sources.jsonl import FileSource
 
 EVERY_STREAM = "*"
@@ -109,6 +110,10 @@ def build_reference(settings: Settings, wish: Wish) -> None:
                 "encoders": encoders.name,
                 "exchanges": len(rows),
                 "redacted": privacy.redact.identity,
+                "labels": label_counts(
+                    (row.exchange.labels for row in rows),
+                    dict.fromkeys((*DERIVED, *settings.slices.labels)),
+                ),
                 **built.facts,
             },
         )
@@ -208,12 +213,7 @@ def _rules(settings: Settings) -> BuildRules:
 def finished_feed(settings: Settings, paths: Sequence[str], format_name: str) -> Feed:
     """Logs that are read to their end."""
     source = FileSource("reference", paths, follow=False)
-    return Feed(
-        source,
-        format_name,
-        settings.slices.top_level_keys,
-        Uploads(settings.uploads.roots),
-    )
+    return Feed(source, format_name, reading_of(settings))
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from monitor.service.wiring import (
     make_jobs,
     make_surroundings,
     opened_database,
+    reading_of,
     utc_now,
 )
 from monitor.settings import Settings
 from monitor.store.counters import all_counts
 from monitor.store.references import active_references
 from monitor.traffic.formats.detect import NAMES
-from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.sources.jsonl import FileSource
 from monitor.web.api import as_json as measurement_json
 
@@ -60,12 +60,7 @@ def replay_files(
         database = stack.enter_context(opened_database(settings, alone=True))
         around = make_surroundings(settings, database, utc_now, stop)
         source = FileSource(SOURCE, files, follow=False)
-        feed = Feed(
-            source,
-            format_name,
-            settings.slices.top_level_keys,
-            Uploads(settings.uploads.roots),
-        )
+        feed = Feed(source, format_name, reading_of(settings))
         stack.enter_context(source)
         require_readable(source)
         encoders = load_encoders(settings)

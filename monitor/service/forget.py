@@ -15,6 +15,7 @@ from monitor.records import ReferenceSample, ReferenceVersion
 from monitor.reference.artefact import CALIBRATION, DENSITY, Arrays, digest_of
 from monitor.reference.conditional import Progress, silent
 from monitor.reference.removal import without
+from monitor.service.derived import without_rare
 from monitor.service.shelf import INDEXES
 from monitor.store import forgetting
 from monitor.store.engine import Database

@@ -19,8 +19,7 @@ from monitor.store.streams import (
     partition_watermarks,
 )
 from monitor.traffic.formats.detect import format_named
-from monitor.traffic.formats.otlp import NO_UPLOADS
-from monitor.traffic.formats.uploads import Uploads
+from monitor.traffic.formats.reading import AS_LOGGED, Reading
 from monitor.traffic.formats.wire import Format
 from monitor.traffic.sources.lines import Batch as ReadBatch
 
@@ -74,8 +73,7 @@ class Feed:
 
     source: Source[Any]  # it is given back the partitions that it called ready
     format_name: str
-    label_keys: Sequence[str] = ()
-    uploads: Uploads = NO_UPLOADS
+    reading: Reading = AS_LOGGED
 
 
 class IngestJob:
@@ -145,9 +143,7 @@ class IngestJob:
         feed = self._feeds[name]
         key = name, partition.id
         if key not in self._formats:
-            self._formats[key] = format_named(
-                feed.format_name, label_keys=feed.label_keys, uploads=feed.uploads
-            )
+            self._formats[key] = format_named(feed.format_name, feed.reading)
         reading = _Reading(feed.source, partition, offset, grows=self._follows_clock)
         receipt = self._intake.admit_run(reading.batches(), self._formats[key])
         log.debug("batch_admitted", source=name, **receipt.outcomes)

@@ -10,6 +10,7 @@ from threading import Lock
 from sqlalchemy.orm import Session
 
 from monitor.records import Candidate, Cursor, LateTarget, Rejection, floor_time
+from monitor.service.derived import with_derived
 from monitor.service.embedding import ImageFiles
 from monitor.service.privacy import Privacy
 from monitor.store.counters import add_counts
@@ -217,8 +218,10 @@ class Intake:
         return floor_time(time, self.rules.pane) + self.rules.pane + lateness <= newest
 
     def _candidate(self, kept: Kept[Wire]) -> Candidate:
-        exchange = self._privacy.exchange(kept.item.exchange(self._caps))
+        exchange = kept.item.exchange(self._caps)
         images = self._files.find(exchange.images)
+        # Derived from what was said, of which less may be kept.
+        exchange = self._privacy.exchange(with_derived(exchange, images, self._privacy.keeps))
         return Candidate(exchange, kept.pane_start, kept.priority, images)
 
     def _store(

@@ -158,6 +158,10 @@ class Privacy:
         """Content that is not kept once it is embedded."""
         return frozenset(CONTENT) - self.content
 
+    def keeps(self, label: str) -> bool:
+        """Whether a label of this name is kept."""
+        return self.labels is None or label in self.labels
+
     def exchange(self, exchange: Exchange) -> Exchange:
         """What may be stored of an exchange; its id, time and stream stay as they are."""
         target = exchange.target
@@ -169,7 +173,7 @@ class Privacy:
             labels={
                 name: self.redact(value)
                 for name, value in exchange.labels.items()
-                if self.labels is None or name in self.labels
+                if self.keeps(name)
             },
         )
 

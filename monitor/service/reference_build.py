@@ -14,6 +14,7 @@ from monitor.errors import SourceError
 from monitor.records import Exchange, LateTarget, ReferenceSample, Rejection
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.conditional import QNetwork
+from monitor.service.derived import with_derived
 from monitor.service.embedding import Embedder, ImageFiles, average_images, columns
 from monitor.service.ingest_job import BATCH_LINES, READ_BYTES, Feed
 from monitor.service.intake import MAX_AHEAD
@@ -71,9 +72,7 @@ class LogReader:
             if problems := source.problems():
                 raise SourceError("\n".join(problems))
             for partition in partitions:
-                form = format_named(
-                    feed.format_name, label_keys=feed.label_keys, uploads=feed.uploads
-                )
+                form = format_named(feed.format_name, feed.reading)
                 offset, at_end = 0, False
                 while not at_end:
                     batch = source.read(partition, offset, BATCH_LINES, READ_BYTES)
@@ -169,10 +168,12 @@ class Embedding:
                 left.discard(key)
                 exchange = record.exchange(caps)
                 late = selection.targets.get(key)
+                if late is not None:
+                    exchange = replace(exchange, target=late)
+                images = self.files.find(exchange.images)
+                exchange = with_derived(exchange, images, self.privacy.keeps)
                 # Redacted before it is embedded, as what it will be compared with is.
-                yield self.privacy.exchange(
-                    exchange if late is None else replace(exchange, target=late)
-                )
+                yield self.privacy.exchange(exchange)
 
     def embed(self, exchanges: Sequence[Exchange]) -> list[ReferenceRow]:
         """One row for each exchange."""

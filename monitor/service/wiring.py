@@ -36,6 +36,8 @@ from monitor.store.migrations import (
     upgrade,
 )
 from monitor.store.pending import forget_other_encoders, release_claims
+from monitor.traffic.formats.reading import Reading
+from monitor.traffic.formats.streams import StreamRule
 from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.sources.folder import FolderSource
 from monitor.traffic.sources.jsonl import FileSource
@@ -116,14 +118,18 @@ def image_files(settings: Settings) -> ImageFiles:
 def configured_feeds(settings: Settings) -> list[Feed]:
     """The sources of the settings; each is opened when it is entered."""
     return [
-        Feed(
-            configured_source(source),
-            source.format,
-            settings.slices.top_level_keys,
-            Uploads(settings.uploads.roots),
-        )
+        Feed(configured_source(source), source.format, reading_of(settings))
         for source in settings.sources
     ]
+
+
+def reading_of(settings: Settings) -> Reading:
+    """How records are read, whatever their format and wherever they come from."""
+    return Reading(
+        label_keys=settings.slices.top_level_keys,
+        uploads=Uploads(settings.uploads.roots),
+        streams=StreamRule(settings.streams.by),
+    )
 
 
 def configured_source(source: SourceSettings) -> Configured:

@@ -11,6 +11,7 @@ from msgspec.structs import replace as struct_replace
 from monitor.errors import RecordRejectedError
 from monitor.records import LateTarget, Rejection
 from monitor.traffic.formats.call import Call, Label, Piece
+from monitor.traffic.formats.streams import BY_FORMAT, StreamRule
 from monitor.traffic.formats.wire import Reason, Record, rejection
 
 LIMIT = timedelta(minutes=5)
@@ -50,8 +51,6 @@ class _Attempt:
     newest: datetime
     duplicates: int
     orphans: Counter[str]
-    labels: dict[str, Label]
-    label_queue: deque[tuple[datetime, str]]
     begun: int = 0  # calls that were new
     let_go: list[_Entry] = field(default_factory=list)
     before: dict[_Entry, _Entry] = field(default_factory=dict)  # entries as they were
@@ -72,12 +71,14 @@ class Joiner:
         limit: timedelta = LIMIT,
         max_calls: int = MAX_CALLS,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
+        rule: StreamRule = BY_FORMAT,
     ) -> None:
         self.duplicates = 0
         self.orphans: Counter[str] = Counter()
         self._limit = limit
         self._max_calls = max_calls
         self._max_bytes = max_waiting_bytes
+        self._rule = rule
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._bytes = 0
         self._queue: deque[_Entry] = deque()
@@ -85,8 +86,6 @@ class Joiner:
         # The latest call of that name, and whether it was the only one.
         self._aliases: dict[str, tuple[_Entry, bool]] = {}
         self._twins: dict[str, list[_Entry]] = {}
-        self._labels: dict[str, Label] = {}
-        self._label_queue: deque[tuple[datetime, str]] = deque()
         self._attempt: _Attempt | None = None
 
     @contextmanager
@@ -96,8 +95,6 @@ class Joiner:
             self._newest,
             self.duplicates,
             self.orphans.copy(),
-            self._labels.copy(),
-            self._label_queue.copy(),
         )
         try:
             yield
@@ -114,7 +111,7 @@ class Joiner:
         if isinstance(piece, Label):
             records += self._label(piece)
         else:
-            records += self._call(piece)
+            records += self._call(piece.noted(self._rule))
             while len(self._queue) > self._max_calls or self._bytes > self._max_bytes:
                 records += self._let_go_oldest()
         return records
@@ -124,15 +121,11 @@ class Joiner:
         records: list[Record] = []
         while self._queue:
             records += self._let_go_oldest()
-        while self._label_queue:
-            records += self._let_label_go(self._label_queue.popleft()[1])
         return records
 
     def _expired(self) -> Iterator[Record]:
         while self._queue and self._queue[0].deadline < self._newest:
             yield from self._let_go_oldest()
-        while self._label_queue and self._label_queue[0][0] < self._newest:
-            yield from self._let_label_go(self._label_queue.popleft()[1])
 
     def _call(self, call: Call) -> list[Record]:
         entry = self._ids.get(call.id) or self._nested(call)
@@ -148,14 +141,10 @@ class Joiner:
             self._note(entry)
             entry.waiting = entry.waiting.joined(call)
         self._name(entry, call)
-        found = (self._take_label(key) for key in self._keys(entry))
-        labels = [label for label in found if label is not None]
         if entry.waiting is None:
-            if call.target is not None and not entry.has_target:
-                labels.append(Label(call.id, call.time, call.target))
-            return [record for label in labels for record in self._label_entry(entry, label)]
-        for label in labels:
-            entry.waiting = struct_replace(entry.waiting, target=label.target)
+            if call.target is None or entry.has_target:
+                return []
+            return self._label_entry(entry, Label(call.id, call.time, call.target))
         if entry.waiting.is_complete:
             return [self._given_out(entry, entry.waiting)]
         entry.waiting = entry.waiting.kept()
@@ -188,27 +177,14 @@ class Joiner:
                 entry.twin = call.twin
                 self._twins.setdefault(call.twin, []).append(entry)
 
-    def _keys(self, entry: _Entry) -> list[str]:
-        if not self._labels:
-            return []
-        own = (entry, True)
-        return entry.ids + [alias for alias in entry.aliases if self._aliases.get(alias) == own]
-
     def _label(self, label: Label) -> list[Record]:
-        named, is_unique = self._aliases.get(label.key, (None, False))
-        entry = self._ids.get(label.key) or (named if is_unique else None)
-        if entry is not None:
-            return self._label_entry(entry, label)
-        if self._take_label(label.key) is None:
-            self._label_queue.append((self._newest + self._limit, label.key))
-        self._labels[label.key] = label
-        self._bytes += len(label.target)
-        records: list[Record] = []
-        while self._label_queue and (
-            len(self._label_queue) > self._max_calls or self._bytes > self._max_bytes
-        ):
-            records += self._let_label_go(self._label_queue.popleft()[1])
-        return records
+        named, is_unique = self._aliases.get(label.key, (None, True))
+        entry = self._ids.get(label.key) or named
+        if entry is None:  # the store may know the call, or will
+            return [LateTarget(label.key, "", label.target)]
+        if label.key not in self._ids and not is_unique:
+            return [self._orphan(Reason.TARGET_AMBIGUOUS, "a target for one of several calls")]
+        return self._label_entry(entry, label)
 
     def _label_entry(self, entry: _Entry, label: Label) -> list[Record]:
         self._note(entry)
@@ -216,7 +192,7 @@ class Joiner:
             entry.waiting = struct_replace(entry.waiting, target=label.target)
             return []
         if entry.stream is None:  # refused
-            return [self._orphaned_label()]
+            return [self._orphan(Reason.UNKNOWN_CALL, "a target for a call that was refused")]
         entry.has_target = True
         return [LateTarget(entry.call_id, entry.stream, label.target)]
 
@@ -224,7 +200,7 @@ class Joiner:
         self._hold(entry, 0)
         entry.waiting = None
         try:
-            wire = call.wire()
+            wire = call.wire(self._rule)
         except RecordRejectedError as exc:
             return rejection(exc, b"")
         entry.stream, entry.has_target = wire.stream, call.target is not None
@@ -251,17 +227,9 @@ class Joiner:
         self.orphans[record.reason if isinstance(record, Rejection) else "model"] += 1
         return [record]
 
-    def _let_label_go(self, key: str) -> list[Record]:
-        return [self._orphaned_label()] if self._take_label(key) else []
-
-    def _take_label(self, key: str) -> Label | None:
-        label = self._labels.pop(key, None)
-        self._bytes -= len(label.target) if label else 0
-        return label
-
-    def _orphaned_label(self) -> Rejection:
-        self.orphans[Reason.UNKNOWN_CALL] += 1
-        return Rejection(Reason.UNKNOWN_CALL, "a target for a call that no record told of")
+    def _orphan(self, reason: Reason, detail: str) -> Rejection:
+        self.orphans[reason] += 1
+        return Rejection(reason, detail)
 
     def _hold(self, entry: _Entry, count: int) -> None:
         self._bytes += count - entry.held_bytes
@@ -275,13 +243,11 @@ class Joiner:
         for entry, before in attempt.before.items():
             entry.become(before)
         self._newest, self.duplicates = attempt.newest, attempt.duplicates
-        self.orphans, self._labels = attempt.orphans, attempt.labels
-        self._label_queue = attempt.label_queue
+        self.orphans = attempt.orphans
         self._queue.extendleft(reversed(attempt.let_go))
         for _ in range(attempt.begun):
             self._queue.pop()
         self._bytes = sum(entry.held_bytes for entry in self._queue)
-        self._bytes += sum(len(label.target) for label in self._labels.values())
         self._ids, self._aliases, self._twins = {}, {}, {}
         for entry in self._queue:
             self._ids |= dict.fromkeys(entry.ids, entry)

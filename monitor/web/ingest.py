@@ -12,8 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from monitor.service.intake import Receipt
 from monitor.traffic.formats.detect import format_named
-from monitor.traffic.formats.otlp import NO_UPLOADS
-from monitor.traffic.formats.uploads import Uploads
+from monitor.traffic.formats.reading import AS_LOGGED, Reading
 from monitor.traffic.formats.wire import Format
 from monitor.traffic.joining import Joiner
 from monitor.web import otlp
@@ -37,8 +36,7 @@ class Door:
 
     admit: Admit
     tokens: Tokens
-    label_keys: Sequence[str] = ()
-    uploads: Uploads = NO_UPLOADS
+    reading: Reading = AS_LOGGED
     max_body_bytes: int = 64 * 2**20
     max_requests_per_second: int = 1_000
     max_waiting: int = MAX_WAITING
@@ -47,19 +45,18 @@ class Door:
 def ingest_routes(door: Door) -> APIRouter:
     """``POST`` to ``/v1/exchanges`` ``targets`` ``litellm`` ``traces`` ``logs``; plain or gzip."""
     router = APIRouter()
-    joiner = Joiner()  # of all requests: the halves of a call may come in two of them
+    # Of all requests: the halves of a call may come in two of them.
+    joiner = Joiner(rule=door.reading.streams)
     rate = Rate(door.max_requests_per_second)
     turns = _Turns(MAX_CONCURRENT, door.max_waiting)
 
     def admit(path: str, content_type: str, body: bytes) -> Receipt:
         if path in otlp.PATHS:
-            form: Format = otlp.export_format(path, content_type, joiner, door.uploads)
+            form: Format = otlp.export_format(path, content_type, joiner, door.reading.uploads)
             lines = otlp.export_lines(body)
         else:
             name = "litellm" if path == LITELLM else "auto"
-            form = format_named(
-                name, label_keys=door.label_keys, joiner=joiner, uploads=door.uploads
-            )
+            form = format_named(name, door.reading, joiner=joiner)
             lines = records(body)
         try:
             return door.admit(path, lines, form)

@@ -1,5 +1,6 @@
 """What one record tells of a call. Whatever it leaves out, another record of the call may tell."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
@@ -9,12 +10,15 @@ from msgspec.structs import replace
 
 from monitor.errors import RecordRejectedError
 from monitor.records import Exchange, Rejection
+from monitor.traffic.formats.lookup import Lookup, nowhere
 from monitor.traffic.formats.messages import Query, image_of
+from monitor.traffic.formats.streams import BY_FORMAT, DEPLOYMENT, MODEL, StreamRule
 from monitor.traffic.formats.wire import MAX_ID_CHARS, Caps, Reason, Wire, clean, exact_id
 
-MAX_STREAM_CHARS = 200
+MAX_ALIASES = 8
 # Where people put the reference answer; no convention names a place for it.
 TARGET_KEYS = ("reference_answer", "expected_output", "expected_response", "ground_truth")
+_VERSION = re.compile(r"(?:[/ ]+v?\d|\s*[(;,]).*", re.DOTALL)
 _REDACTED = frozenset({"redacted-by-litellm", "__REDACTED__"})
 
 
@@ -24,8 +28,9 @@ class Call(Struct):
     ``id`` is the same in every record of the call, save for those of nested instrumentations: they
     share ``twin`` and the ``interval`` of one holds that of the other. ``aliases`` are further
     names that labels and other logs may call it by; they need not be unique. ``stream`` is the
-    model; ``service`` stands in for it where no record of the call names one. ``is_turn``: the
-    query is one message of several, which are told one by one.
+    model or its route; ``service`` stands in for it where no record of the call names one.
+    ``is_turn``: the query is one message of several, which are told one by one. ``lookup`` finds
+    further values in the record, until ``noted`` has taken ``parts`` of the stream's name from it.
     """
 
     id: str
@@ -40,6 +45,10 @@ class Call(Struct):
     twin: str | None = None
     interval: tuple[int, int] | None = None
     is_turn: bool = False
+    model: str | None = None
+    deployment: str | None = None
+    lookup: Lookup = nowhere
+    parts: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
         self.id = exact_id(self.id)
@@ -70,8 +79,17 @@ class Call(Struct):
             response=self.response or other.response,
             target=self.target if self.target is not None else other.target,
             labels={**other.labels, **self.labels},
+            aliases=_names(self, other),
             service=self.service or other.service,
+            parts={**other.parts, **self.parts},
         )
+
+    def noted(self, rule: StreamRule) -> "Call":
+        """The same with what the rule needs of its record, and without the record."""
+        known = {MODEL: self.model, DEPLOYMENT: self.deployment}
+        self.parts = {**self.parts, **rule.parts(self.lookup, self.labels, known)}
+        self.lookup = nowhere
+        return self
 
     def kept(self) -> "Call":
         """The same without holding on to the line that it was read from."""
@@ -89,8 +107,8 @@ class Call(Struct):
         texts = (query.text, self.response, self.target)
         return images + sum(len(text or "") for text in texts)
 
-    def wire(self) -> Wire:
-        """The record of an exchange.
+    def wire(self, rule: StreamRule = BY_FORMAT) -> Wire:
+        """The record of an exchange; its stream is called as the rule says.
 
         Raises:
             RecordRejectedError: if the half of it is missing, or a logger took the texts away.
@@ -103,7 +121,7 @@ class Call(Struct):
             raise RecordRejectedError(Reason.LOST_RESPONSE, "no record brought the response")
         if not _REDACTED.isdisjoint((self.query.text, self.response)):
             raise RecordRejectedError(Reason.REDACTED, "the logger is set to leave texts out")
-        stream = clean(self.stream or self.service or "", MAX_STREAM_CHARS)
+        stream = rule.name(self.stream or self.service or "", self.parts)
         if not stream:
             raise RecordRejectedError(Reason.MISSING_FIELD, "expected the name of a model")
         return Wire(self.id, self.time, stream, self)
@@ -120,6 +138,7 @@ class Call(Struct):
             images=tuple(image_of(image, caps) for image in self.query.images),
             target=None if self.target is None else clean(self.target, caps.max_text_chars),
             labels={**self.labels, **context_labels(self.query)},
+            aliases=_names(self),
         )
 
 
@@ -148,6 +167,12 @@ class PieceFormat(Protocol):
     def pieces(self, line: bytes, latest: datetime) -> Iterable[Piece | Rejection]: ...
 
 
+def _names(*calls: Call) -> tuple[str, ...]:
+    """What else the first of these may be called; the first names are the most exact."""
+    names = dict.fromkeys(name for call in calls for name in (call.id, *call.aliases) if name)
+    return tuple(names)[1 : 1 + MAX_ALIASES]
+
+
 def context_labels(query: Query) -> dict[str, str]:
     """What came before the query in a chat of several turns."""
     if not query.context_turns:
@@ -161,6 +186,11 @@ def context_labels(query: Query) -> dict[str, str]:
 def labels_of(**values: object) -> dict[str, str]:
     """Labels of those values that are there."""
     return {key: clean(str(value), 200) for key, value in values.items() if value}
+
+
+def client_name(agent: str | None) -> str | None:
+    """Who called, by a user agent or the name of an instrumentation, without versions."""
+    return _VERSION.sub("", agent)[:64] if agent else None
 
 
 def target_in(values: Mapping[str, object]) -> str | None:

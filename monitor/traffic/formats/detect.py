@@ -17,7 +17,8 @@ from monitor.traffic.formats.litellm import LiteLLMFormat
 from monitor.traffic.formats.mlflow import MlflowFormat
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
-from monitor.traffic.formats.otlp import NO_UPLOADS, OtlpFormat
+from monitor.traffic.formats.otlp import OtlpFormat
+from monitor.traffic.formats.reading import AS_LOGGED, Reading
 from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import (
     MAX_RECORDS,
@@ -42,27 +43,27 @@ NAMES = (AUTO, "native", "openai", "anthropic", *_JOINED)
 
 
 def format_named(
-    name: str,
-    *,
-    label_keys: Sequence[str] = (),
-    joiner: Joiner | None = None,
-    uploads: Uploads = NO_UPLOADS,
+    name: str, reading: Reading = AS_LOGGED, *, joiner: Joiner | None = None
 ) -> Format:
     """A fresh instance of the format with one of ``NAMES``.
 
-    Give one ``joiner`` to the formats of all sources that may tell of the same calls; ``uploads``
-    knows where files lie that telemetry refers to.
+    Give one ``joiner``, made for the same rule of streams, to the formats of all sources that may
+    tell of the same calls.
     """
+    native = NativeFormat(reading.label_keys, reading.streams)
     if name == "native":
-        return NativeFormat(label_keys)
+        return native
     if name in {"openai", "anthropic"}:
-        return OpenAIChatFormat(name)
-    joiner = joiner or Joiner()
+        return OpenAIChatFormat(name, reading.streams)
+    joiner = joiner or Joiner(rule=reading.streams)
     joined: list[Format] = [
-        JoinedFormat(make(uploads), joiner) for key, make in _JOINED.items() if name in {AUTO, key}
+        JoinedFormat(make(reading.uploads), joiner)
+        for key, make in _JOINED.items()
+        if name in {AUTO, key}
     ]
     if name == AUTO:
-        return AutoFormat([NativeFormat(label_keys), *joined, OpenAIChatFormat()], joiner)
+        bodies = OpenAIChatFormat(rule=reading.streams)
+        return AutoFormat([native, *joined, bodies], joiner)
     return AutoFormat(joined, joiner, name)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from monitor.errors import RecordRejectedError
-from monitor.traffic.formats.call import Call, labels_of
+from monitor.traffic.formats.call import Call, client_name, labels_of
 from monitor.traffic.formats.messages import Query, answer_of, messages_in, query_of
 from monitor.traffic.formats.telemetry import Plain, Telemetry
 from monitor.traffic.formats.uploads import Uploads
@@ -70,10 +70,13 @@ def call_about(record: Telemetry, latest: datetime, response_id: str | None) -> 
             service=service if service and not service.startswith(_UNNAMED) else None,
             environment=record.fact("deployment.environment.name", "deployment.environment"),
             provider=record.text("gen_ai.provider.name", "gen_ai.system", "llm.system"),
+            client=client_name(record.scope),
         ),
         aliases=(*known[1:], record.trace) if record.trace else tuple(known[1:]),
         twin=f"{record.trace}|{response_id}" if record.trace and response_id else None,
         interval=(record.start, record.end),
+        deployment=record.text("gen_ai.request.model"),
+        lookup=record.look_up,
     )
 
 

@@ -9,6 +9,7 @@ from msgspec import Raw, Struct
 from monitor.errors import RecordRejectedError
 from monitor.traffic.formats.bodies import request_in, response_in
 from monitor.traffic.formats.call import Call, labels_of
+from monitor.traffic.formats.lookup import within_json
 from monitor.traffic.formats.wire import (
     ABSENT,
     Identifier,
@@ -59,12 +60,15 @@ class KServeFormat:
             stream=event.inferenceservicename,
             service=event.source,
             labels=labels_of(namespace=event.namespace, component=event.component),
+            deployment=event.inferenceservicename,
+            lookup=within_json(line),
         )
         if event.type.endswith(_REQUEST):
             call.query = request_in(event.data).query()
         else:
             response = response_in(event.data)
             call.response = response.text()
+            call.model = response.model
             call.stream = call.stream or response.model
         yield call
 

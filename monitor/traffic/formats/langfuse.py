@@ -10,8 +10,17 @@ from msgspec import Raw, Struct
 from monitor.errors import RecordRejectedError
 from monitor.records import Rejection
 from monitor.traffic.formats.bodies import request_in, response_in
-from monitor.traffic.formats.call import TARGET_KEYS, Call, Label, Piece, labels_of, target_in
+from monitor.traffic.formats.call import (
+    TARGET_KEYS,
+    Call,
+    Label,
+    Piece,
+    client_name,
+    labels_of,
+    target_in,
+)
 from monitor.traffic.formats.genai import call_about
+from monitor.traffic.formats.lookup import text_of, within_json
 from monitor.traffic.formats.telemetry import SPAN_BYTES, TRACE_BYTES, Telemetry, hex_id
 from monitor.traffic.formats.wire import (
     ABSENT,
@@ -81,6 +90,7 @@ class Batch(Struct, gc=False):
     """The body of ``POST /api/public/ingestion``."""
 
     batch: list[Raw]
+    metadata: Raw = ABSENT
 
 
 class LangfuseFormat:
@@ -96,16 +106,21 @@ class LangfuseFormat:
 
     def pieces(self, line: bytes, latest: datetime) -> Iterator[Piece | Rejection]:
         try:
-            events = decode(_decode_batch, line).batch
+            batch = decode(_decode_batch, line)
         except RecordRejectedError as exc:
             score = decode(_decode_body, line)
             if exc.reason != Reason.MISSING_FIELD or score.trace_id is None:
                 raise
             yield from self._told(_label(score, score.timestamp, latest))
             return
-        for raw in events:
+        client = client_name(text_of(within_json(batch.metadata)("sdk_name")))
+        for raw in batch.batch:
             try:
-                yield from self._told(_piece(decode(_decode_event, raw), latest))
+                piece = _piece(decode(_decode_event, raw), latest)
+                if isinstance(piece, Call):
+                    piece.labels = {**piece.labels, **labels_of(client=client)}
+                    piece.lookup = within_json(raw, "body.metadata", "body")
+                yield from self._told(piece)
             except RecordRejectedError as exc:
                 yield rejection(exc, bytes(raw))
 

@@ -9,7 +9,8 @@ from msgspec import Raw, Struct
 
 from monitor.errors import RecordRejectedError
 from monitor.traffic.formats.bodies import request_in, response_in
-from monitor.traffic.formats.call import Call, labels_of, target_in
+from monitor.traffic.formats.call import Call, client_name, labels_of, target_in
+from monitor.traffic.formats.lookup import within_json
 from monitor.traffic.formats.wire import (
     ABSENT,
     Identifier,
@@ -21,10 +22,11 @@ from monitor.traffic.formats.wire import (
 
 
 class Metadata(Struct, gc=False):
-    """The two places of a caller's own metadata that survive."""
+    """The two places of a caller's own metadata that survive, and who called."""
 
     requester_metadata: dict[str, object] | None = None
     spend_logs_metadata: dict[str, object] | None = None
+    user_agent: str | None = None
 
 
 class Line(Struct, gc=False, rename={"start_time": "startTime", "end_time": "endTime"}):
@@ -41,6 +43,7 @@ class Line(Struct, gc=False, rename={"start_time": "startTime", "end_time": "end
     custom_llm_provider: str | None = None
     cache_hit: bool | str | None = None
     request_tags: list[str] | None = None
+    user_agent: str | None = None
     metadata: Metadata | None = None
     messages: Raw = ABSENT
     response: Raw = ABSENT
@@ -71,7 +74,10 @@ class Line(Struct, gc=False, rename={"start_time": "startTime", "end_time": "end
                 provider=self.custom_llm_provider,
                 tags=",".join(sorted(self.request_tags or ())),
                 cache_hit="true" if self.cache_hit is True else None,
+                client=client_name(self.user_agent or (self.metadata or Metadata()).user_agent),
             ),
+            model=self.model or response.model,
+            deployment=self.model_group,
             aliases=(answered_by,) if answered_by else (),
         )
 
@@ -94,9 +100,12 @@ class LiteLLMFormat:
         if record.call_type is not None and _NO_CHAT.search(record.call_type):
             self.passed_over += 1
             return
-        yield record.call(latest)
+        call = record.call(latest)
+        call.lookup = within_json(line, *_METADATA)
+        yield call
 
 
+_METADATA = ("metadata.requester_metadata", "metadata.spend_logs_metadata", "metadata")
 _EMPTY = Raw(b"{}")
 _CACHED = re.compile(r"_cache_hit[\d.]*\Z")
 _NO_CHAT = re.compile("embedding|speech|transcription|image|moderation|rerank|vector|file|batch")

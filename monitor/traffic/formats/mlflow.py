@@ -11,6 +11,7 @@ from monitor.records import Rejection
 from monitor.traffic.formats.bodies import request_in, response_in
 from monitor.traffic.formats.call import Call
 from monitor.traffic.formats.genai import call_about
+from monitor.traffic.formats.lookup import either, within_json
 from monitor.traffic.formats.telemetry import SPAN_BYTES, TRACE_BYTES, Telemetry, hex_id
 from monitor.traffic.formats.wire import Reason, decode, rejection
 
@@ -32,7 +33,8 @@ def mlflow_call(record: Telemetry, latest: datetime) -> Call | None:
     answer = response_in(said) if said else None
     call = call_about(record, latest, answer.id if answer else None)
     call.stream = _json_text(record, "mlflow.llm.model") or (answer.model if answer else None)
-    call.stream = call.stream or (request.model if request else None)
+    call.deployment = request.model if request else None
+    call.stream = call.stream or call.deployment
     call.query = request.query() if request else None
     call.response = answer.text() if answer else None
     return call
@@ -119,6 +121,7 @@ class MlflowFormat:
 
     def pieces(self, line: bytes, latest: datetime) -> Iterator[Call | Rejection]:
         trace = decode(_decode_trace, line)
+        about = within_json(line, "info.trace_metadata", "info.tags", "info")
         calls: dict[str, Call] = {}  # by the id of the span as the trace has it
         for raw in trace.data.spans:
             try:
@@ -131,6 +134,7 @@ class MlflowFormat:
                 self.passed_over += 1
             else:
                 call.aliases += (trace.info.trace_id,) if trace.info.trace_id else ()
+                call.lookup = either(call.lookup, about)
                 calls[span.span_id or ""] = call
         _set_targets(trace.info.assessments or (), calls)
         yield from calls.values()

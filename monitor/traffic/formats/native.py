@@ -11,6 +11,8 @@ from msgspec import Meta, Raw, Struct
 from monitor.errors import RecordRejectedError
 from monitor.records import Exchange, ImageState, LateTarget, LoggedImage
 from monitor.traffic.formats.images import image_from_text, logged_image
+from monitor.traffic.formats.lookup import within_json
+from monitor.traffic.formats.streams import BY_FORMAT, StreamRule
 from monitor.traffic.formats.wire import (
     ABSENT,
     MAX_IMAGES,
@@ -85,13 +87,17 @@ class _KnownKeysOnly(Line, forbid_unknown_fields=True, gc=False):
 
 
 class NativeFormat:
-    """Parses native lines; top-level keys named in ``label_keys`` become labels."""
+    """Parses native lines; top-level keys named in ``label_keys`` become labels.
+
+    A line that brings a target names the stream as the rule has named it.
+    """
 
     name = "native"
     duplicates = passed_over = 0
 
-    def __init__(self, label_keys: Sequence[str] = ()) -> None:
+    def __init__(self, label_keys: Sequence[str] = (), rule: StreamRule = BY_FORMAT) -> None:
         self.unknown_keys = 0
+        self._rule = rule
         self._label_keys = frozenset(label_keys)
 
     def recognises(self, keys: frozenset[str]) -> bool:
@@ -105,9 +111,15 @@ class NativeFormat:
                 if exc.reason != Reason.UNKNOWN_KEYS:
                     raise
                 parsed = self._with_unknown_keys(line)
-            return (_record(parsed, latest),)
+            return (self._named(_record(parsed, latest), parsed, line),)
         except RecordRejectedError as exc:
             return (rejection(exc, line),)
+
+    def _named(self, record: Wire | LateTarget, parsed: Line, line: bytes) -> Record:
+        if self._rule.by and isinstance(record, Wire):
+            parts = self._rule.parts(within_json(line), label_texts(parsed.labels), {})
+            record.stream = self._rule.name(record.stream, parts)
+        return record
 
     def _with_unknown_keys(self, line: bytes) -> Line:
         parsed = decode(_decode_any, line)
@@ -127,7 +139,7 @@ class NativeFormat:
         return nullcontext()
 
 
-def _record(line: Line, latest: datetime) -> Record:
+def _record(line: Line, latest: datetime) -> Wire | LateTarget:
     query = line.query
     if line.time is not None and query is not None and line.response is not None:
         if not query.text and not query.images:

@@ -9,7 +9,9 @@ from msgspec import Raw, Struct
 
 from monitor.errors import RecordRejectedError
 from monitor.traffic.formats.bodies import Request, Response
-from monitor.traffic.formats.call import Call
+from monitor.traffic.formats.call import Call, client_name, labels_of
+from monitor.traffic.formats.lookup import within_json
+from monitor.traffic.formats.streams import BY_FORMAT, StreamRule
 from monitor.traffic.formats.wire import (
     ABSENT,
     Identifier,
@@ -18,7 +20,6 @@ from monitor.traffic.formats.wire import (
     Reason,
     Record,
     StreamName,
-    Wire,
     decode,
     exact_id,
     label_texts,
@@ -41,6 +42,7 @@ class Line(Struct, gc=False):
     stream: StreamName | bool | None = None
     target: str | None = None
     labels: Labels | None = None
+    user_agent: str | None = None
     # Of a body that stands alone:
     messages: Raw = ABSENT
     input: Raw = ABSENT
@@ -54,8 +56,9 @@ class OpenAIChatFormat:
     unknown_keys = 0  # whatever else an API body holds is expected there
     duplicates = passed_over = 0
 
-    def __init__(self, name: str = "openai") -> None:
+    def __init__(self, name: str = "openai", rule: StreamRule = BY_FORMAT) -> None:
         self.name = name
+        self._rule = rule
 
     def recognises(self, keys: frozenset[str]) -> bool:
         is_pair = "request" in keys and not keys.isdisjoint({"response", "error"})
@@ -63,7 +66,9 @@ class OpenAIChatFormat:
 
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         try:
-            return (_record(decode(_decode_line, line), latest),)
+            call = _call(decode(_decode_line, line), latest)
+            call.lookup = within_json(line, "request.metadata", "request")
+            return (call.noted(self._rule).wire(self._rule),)
         except RecordRejectedError as exc:
             return (rejection(exc, line),)
 
@@ -74,7 +79,7 @@ class OpenAIChatFormat:
         return nullcontext()
 
 
-def _record(line: Line, latest: datetime) -> Wire:
+def _call(line: Line, latest: datetime) -> Call:
     request, response = line.request, line.response
     if request is None:
         raise _half(line)
@@ -100,8 +105,10 @@ def _record(line: Line, latest: datetime) -> Wire:
         query=request.query(),
         response=said,
         target=line.target,
-        labels=label_texts(line.labels),
-    ).wire()
+        labels={**labels_of(client=client_name(line.user_agent)), **label_texts(line.labels)},
+        model=response.model or request.model,
+        deployment=request.model,
+    )
 
 
 def _half(line: Line) -> RecordRejectedError:

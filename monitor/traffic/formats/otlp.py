@@ -10,11 +10,10 @@ from monitor.traffic.formats.call import Call, Piece
 from monitor.traffic.formats.genai import genai_call
 from monitor.traffic.formats.otlp_json import telemetry_in_json
 from monitor.traffic.formats.telemetry import Telemetry
-from monitor.traffic.formats.uploads import Uploads
+from monitor.traffic.formats.uploads import NO_UPLOADS, Uploads
 from monitor.traffic.formats.wire import Reason, rejection
 
 Reader = Callable[[bytes], Iterator[Telemetry | Rejection]]
-NO_UPLOADS = Uploads()
 _BY_KIND: dict[str, Callable[[Telemetry, datetime], Call | None]] = {
     langfuse.KIND: langfuse.langfuse_call,
     mlflow.KIND: mlflow.mlflow_call,

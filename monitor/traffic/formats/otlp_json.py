@@ -82,7 +82,9 @@ class Item(Struct, gc=False, rename="camel"):
     body: AnyValue | None = None
     status: Status | None = None
 
-    def telemetry(self, resource: Mapping[str, Plain], *, is_span: bool) -> Telemetry:
+    def telemetry(
+        self, resource: Mapping[str, Plain], scope: str | None, *, is_span: bool
+    ) -> Telemetry:
         attributes = _plain(self.attributes or ())
         event = self.event_name or attributes.get("event.name")
         end = self.end_time_unix_nano if is_span else self.time_unix_nano
@@ -98,12 +100,20 @@ class Item(Struct, gc=False, rename="camel"):
             body=self.body.plain() if self.body else None,
             is_span=is_span,
             is_failed=self.status is not None and self.status.code in {2, "STATUS_CODE_ERROR"},
+            scope=scope,
         )
+
+
+class Instrumentation(Struct, gc=False):
+    """What recorded it."""
+
+    name: str | None = None
 
 
 class Scope(Struct, gc=False, rename="camel"):
     """What one instrumentation recorded."""
 
+    scope: Instrumentation | None = None
     spans: list[Raw] | None = None
     log_records: list[Raw] | None = None
 
@@ -155,10 +165,11 @@ def _in_scope(raw: Raw, resource: Mapping[str, Plain]) -> Iterator[Telemetry | R
     except RecordRejectedError as exc:
         yield rejection(exc, bytes(raw))
         return
+    name = scope.scope.name if scope.scope else None
     for items, is_span in ((scope.spans, True), (scope.log_records, False)):
         for item in items or ():
             try:
-                yield decode(_decode_item, item).telemetry(resource, is_span=is_span)
+                yield decode(_decode_item, item).telemetry(resource, name, is_span=is_span)
             except RecordRejectedError as exc:
                 yield rejection(exc, bytes(item))
 

@@ -27,7 +27,7 @@ def spans_in_protobuf(payload: bytes) -> Iterator[Telemetry | Rejection]:
     except DecodeError:
         raise _broken("traces") from None
     for group in export.resource_spans:
-        spans = (span for scope in group.scope_spans for span in scope.spans)
+        spans = ((span, scope.scope.name) for scope in group.scope_spans for span in scope.spans)
         yield from _each(spans, group.resource.attributes)
 
 
@@ -42,18 +42,22 @@ def log_records_in_protobuf(payload: bytes) -> Iterator[Telemetry | Rejection]:
     except DecodeError:
         raise _broken("logs") from None
     for group in export.resource_logs:
-        records = (record for scope in group.scope_logs for record in scope.log_records)
+        records = (
+            (record, scope.scope.name) for scope in group.scope_logs for record in scope.log_records
+        )
         yield from _each(records, group.resource.attributes)
 
 
 def _each(
-    items: Iterable[Span | LogRecord], about: Iterable[KeyValue]
+    items: Iterable[tuple[Span | LogRecord, str]], about: Iterable[KeyValue]
 ) -> Iterator[Telemetry | Rejection]:
     resource: dict[str, Plain] | None = None
-    for item in items:
+    for item, scope in items:
         try:
             resource = _plain(about) if resource is None else resource
-            yield _of_span(item, resource) if isinstance(item, Span) else _of_log(item, resource)
+            told = _of_span(item, resource) if isinstance(item, Span) else _of_log(item, resource)
+            told.scope = scope
+            yield told
         except RecordRejectedError as exc:
             yield rejection(exc, b"")
 

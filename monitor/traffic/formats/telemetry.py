@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from monitor.errors import RecordRejectedError
 from monitor.records import EPOCH
+from monitor.traffic.formats.lookup import within
 from monitor.traffic.formats.wire import Reason, sensible_time
 
 Plain: TypeAlias = Union[str, int, float, bool, list["Plain"], dict[str, "Plain"], None]  # noqa: UP007 - recursive
@@ -18,7 +19,10 @@ MAX_DEPTH = 48
 
 
 class Telemetry(Struct):
-    """A span or a log record; ``name`` is that of the span or of the event, times are in ns."""
+    """A span or a log record; ``name`` is that of the span or of the event, times are in ns.
+
+    ``scope`` is the instrumentation that recorded it.
+    """
 
     name: str
     trace: str
@@ -30,6 +34,7 @@ class Telemetry(Struct):
     body: Plain = None
     is_span: bool = False
     is_failed: bool = False
+    scope: str | None = None
 
     def text(self, *keys: str) -> str | None:
         """The first of these attributes that is a text and not empty."""
@@ -40,6 +45,12 @@ class Telemetry(Struct):
         """As ``text``, of what sent it."""
         found = (self.resource.get(key) for key in keys)
         return next((value for value in found if isinstance(value, str) and value), None)
+
+    def look_up(self, path: str) -> object:
+        """The value at a path among the attributes, the metadata in them, or of what sent it."""
+        find = within(self.attributes, self.resource)
+        found = (find(prefix + path) for prefix in ("", *_METADATA))
+        return next((value for value in found if value is not None), None)
 
     @property
     def id(self) -> str | None:
@@ -75,4 +86,11 @@ def hex_id(text: str | None, size: int) -> str:
 
 
 TRACE_BYTES, SPAN_BYTES = 16, 8
+# Where applications' own values stand, by instrumentation.
+_METADATA = (
+    "metadata.",
+    "langfuse.observation.metadata.",
+    "langfuse.trace.metadata.",
+    "traceloop.association.properties.",
+)
 _HEX = re.compile(r"[\da-fA-F]+")

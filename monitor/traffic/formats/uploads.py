@@ -39,3 +39,6 @@ class Uploads:
             if not stat.S_ISREG(status.st_mode) or status.st_size > self._max_bytes:
                 return None
             return file.read(self._max_bytes).decode()
+
+
+NO_UPLOADS = Uploads()

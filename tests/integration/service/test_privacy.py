@@ -73,7 +73,7 @@ def test_without_redaction_everything_is_stored_as_it_came(database: Database) -
     admit(make_intake(database), [told("a")])
     (sample,) = samples(database)
     assert (sample.text, sample.target) == (f"Who is {MAIL}?", MAIL)
-    assert sample.labels == {"user": MAIL, "tenant": "acme"}
+    assert sample.labels.items() >= {"user": MAIL, "tenant": "acme"}.items()
 
 
 def rig(database: Database, folder: Path, **privacy: object) -> Rig:

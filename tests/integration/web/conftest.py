@@ -11,8 +11,8 @@ import pytest
 
 from monitor.service.intake import Batch, Receipt
 from monitor.store.engine import open_database
-from monitor.traffic.formats.otlp import NO_UPLOADS
-from monitor.traffic.formats.uploads import Uploads
+from monitor.traffic.formats.reading import Reading
+from monitor.traffic.formats.uploads import NO_UPLOADS, Uploads
 from monitor.traffic.formats.wire import Format
 from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
@@ -80,7 +80,7 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
                     door=Door(
                         admit=admit_lines,
                         tokens=Tokens(tokens_file, tokens),
-                        uploads=uploads,
+                        reading=Reading(uploads=uploads),
                         max_body_bytes=limit,
                         max_requests_per_second=per_second,
                         max_waiting=max_waiting,

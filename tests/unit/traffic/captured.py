@@ -9,6 +9,7 @@ from monitor.records import Exchange, Rejection
 from monitor.traffic.formats.detect import format_named
 from monitor.traffic.formats.joined import JoinedFormat
 from monitor.traffic.formats.otlp import OtlpFormat, logs_reader, traces_reader
+from monitor.traffic.formats.reading import Reading
 from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import Format, Record, Wire
 from monitor.traffic.joining import Joiner
@@ -32,7 +33,7 @@ def lines(name: str) -> list[bytes]:
 def format_of(name: str, joiner: Joiner, uploads: Uploads | None = None) -> Format:
     uploads = uploads or Uploads()
     if ".pb" not in name:
-        return format_named("auto", joiner=joiner, uploads=uploads)
+        return format_named("auto", Reading(uploads=uploads), joiner=joiner)
     read = logs_reader(PROTOBUF) if "_logs" in name else traces_reader(PROTOBUF)
     return JoinedFormat(OtlpFormat(uploads, read), joiner)
 

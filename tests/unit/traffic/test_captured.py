@@ -78,7 +78,7 @@ EXPECTED: dict[str, tuple[list[list[ImageState]], list[str]]] = {
     "otlp_file_logs_jsonl.ndjson": ([[INLINE, URL]], []),
     # The span of the application around the generation is passed over.
     "otlp_langfuse_py_traces.pb.gz": ([[ImageState.MARKER_ONLY, URL]], []),
-    "langfuse_py_scores.json": ([], ["unknown_call"]),
+    "langfuse_py_scores.json": ([], []),  # a target, for the store to find the call of
     # Of the upload of an image to Langfuse: nothing that a monitor is sent.
     "langfuse_py_media_create.json": ([], ["unknown_format"]),
     "langfuse_py_media_patch.json": ([], ["unknown_format"]),

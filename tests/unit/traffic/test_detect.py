@@ -9,6 +9,7 @@ from monitor.settings import SourceSettings
 from monitor.traffic.formats.detect import NAMES, AutoFormat, format_named
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
+from monitor.traffic.formats.reading import Reading
 from monitor.traffic.formats.wire import MAX_RECORDS, Wire
 from tests.unit.traffic import captured
 from tests.unit.traffic.captured import exchanges, lines
@@ -117,7 +118,7 @@ def test_what_fitted_last_is_tried_first() -> None:
 
 
 def test_auto_counts_unknown_keys_and_knows_label_keys() -> None:
-    auto = format_named("auto", label_keys=["tenant"])
+    auto = format_named("auto", Reading(label_keys=["tenant"]))
     assert exchange(auto, native(tenant="acme", model="m")).labels == {"tenant": "acme"}
     assert auto.unknown_keys == 1
 

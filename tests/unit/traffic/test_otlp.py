@@ -18,6 +18,7 @@ from monitor.records import Exchange, Rejection
 from monitor.traffic.formats.call import Call, Piece
 from monitor.traffic.formats.detect import format_named
 from monitor.traffic.formats.otlp import OtlpFormat, parse_logs, parse_traces
+from monitor.traffic.formats.streams import BY_FORMAT
 from monitor.traffic.formats.wire import Record
 from monitor.traffic.joining import Joiner
 from tests.unit.traffic.captured import LATEST, PROTOBUF, exchanges, payload, reasons
@@ -327,4 +328,7 @@ def _with_base64_ids(tree: Any) -> Any:
 def _comparable(piece: Piece | Rejection) -> object:
     if isinstance(piece, Rejection):
         return piece.reason
-    return piece.wire().exchange() if isinstance(piece, Call) and piece.is_complete else repr(piece)
+    if not isinstance(piece, Call):
+        return repr(piece)
+    piece = piece.noted(BY_FORMAT)
+    return piece.wire().exchange() if piece.is_complete else repr(piece)
