@@ -57,6 +57,7 @@ def traffic(
         has_image=has_image,
         z_target=unit(z_target)[has_target],
         has_target=has_target,
+        image_state=np.where(has_image, 0, -1).astype(np.int8),  # inline
     )
 
 

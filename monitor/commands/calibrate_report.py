@@ -160,6 +160,8 @@ def _typical(reference: Reference, sizes: Mapping[Signal, int]) -> dict[Signal, 
     at = {s: max(sizes[s], reference.frozen.smallest_window) for s in Signal}
     centres = {s: null.mean(at[s]) for s, null in reference.nulls.items()}
     centres |= {s: law.mean(at[s]) for s, law in reference.share_nulls.items()}
+    if (states := reference.states_null) is not None:
+        centres[Signal.IMAGE_LOGGING] = states.mean(at[Signal.IMAGE_LOGGING])
     return {s: Estimate(at[s], centres[s]) for s in Signal if s in centres}
 
 

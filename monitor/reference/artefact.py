@@ -24,12 +24,14 @@ from monitor.reference.faiss_index import (
     neighbours,
     open_index,
 )
+from monitor.reference.image_states import NO_IMAGE, Codes, count_states
 from monitor.stats.burn_in import BurnIn, ShareBurnIn
 from monitor.stats.club import MiEstimate
 from monitor.stats.emi import emi
 from monitor.stats.novelty import ShareNull
 from monitor.stats.null import Null, null_sizes
 from monitor.stats.rjsd import Spectrum, rjsd_from
+from monitor.stats.states import StatesNull
 
 Vectors = npt.NDArray[np.float32]
 Floats = npt.NDArray[np.float64]
@@ -54,7 +56,8 @@ class Embedded:
 
     ``z_v`` and ``z_target`` have a row only for the exchanges that have one, in their order.
     ``novelty_v`` and ``novelty_t`` are the distances to the reference's k-th nearest embedding,
-    row by row beside ``z_v`` and ``z_t``, where they are known.
+    row by row beside ``z_v`` and ``z_t``, where they are known. ``image_state`` says what became of
+    each exchange's image in the log, as ``state_of`` does; None where that was not recorded.
     """
 
     ids: tuple[str, ...]
@@ -66,6 +69,7 @@ class Embedded:
     has_target: Mask
     novelty_v: Floats | None = None
     novelty_t: Floats | None = None
+    image_state: Codes | None = None
 
     def __post_init__(self) -> None:
         n, images, targets = len(self.ids), int(self.has_image.sum()), int(self.has_target.sum())
@@ -78,6 +82,7 @@ class Embedded:
             "has_target": (self.has_target, n),
             "novelty_v": (self.novelty_v, images),
             "novelty_t": (self.novelty_t, n),
+            "image_state": (self.image_state, n),
         }
         for name, (column, rows) in columns.items():
             if column is not None and len(column) != rows:
@@ -90,6 +95,11 @@ class Embedded:
     def z_t_of_images(self) -> Vectors:
         """Query texts of the exchanges that have an image, row by row beside ``z_v``."""
         return self.z_t[self.has_image]
+
+    @property
+    def carries_image(self) -> Mask:
+        """The exchanges that came with an image, be it lost on its way into the log."""
+        return self.has_image if self.image_state is None else self.image_state != NO_IMAGE
 
     def take(self, index: Ints | Mask) -> Self:
         """The exchanges at these positions or under this mask, in that order."""
@@ -107,6 +117,7 @@ class Embedded:
             has_target=self.has_target[at],
             novelty_v=None if self.novelty_v is None else self.novelty_v[of_image],
             novelty_t=None if self.novelty_t is None else self.novelty_t[at],
+            image_state=None if self.image_state is None else self.image_state[at],
         )
 
     def fused(self) -> Vectors:
@@ -122,8 +133,11 @@ class Embedded:
         """Vectors in float16, as samples are stored; ids and novelty stay behind."""
         vectors = {"z_t": self.z_t, "z_y": self.z_y, "z_v": self.z_v, "z_target": self.z_target}
         masks = {"has_image": self.has_image, "has_target": self.has_target}
-        return {key: z.astype("<f2") for key, z in vectors.items()} | {
-            key: mask.astype(np.uint8) for key, mask in masks.items()
+        states = {} if self.image_state is None else {"image_state": self.image_state}
+        return {
+            **{key: z.astype("<f2") for key, z in vectors.items()},
+            **{key: mask.astype(np.uint8) for key, mask in masks.items()},
+            **states,
         }
 
     @classmethod
@@ -137,6 +151,7 @@ class Embedded:
             has_image=arrays["has_image"].astype(np.bool_),
             z_target=arrays["z_target"].astype(np.float32),
             has_target=arrays["has_target"].astype(np.bool_),
+            image_state=arrays.get("image_state"),
         )
 
 
@@ -170,6 +185,8 @@ class FrozenReference:
     emi: MiEstimate | None
     novelty_thresholds: Mapping[Modality, float]
     smallest_window: int  # events below which no signal has a value
+    image_states: Ints | None = None  # exchanges of the calibration part in each of ``STATES``
+    lost_share: float = 0.0  # of its exchanges that came with an image, those without a vector
 
     @classmethod
     def of(cls, arrays: Arrays) -> Self:
@@ -200,6 +217,10 @@ class FrozenReference:
                 Modality(m): float(arrays[f"novelty/{m}"][0]) for m in _children(arrays, "novelty")
             },
             smallest_window=smallest,
+            image_states=None
+            if calibration.image_state is None
+            else count_states(calibration.image_state),
+            lost_share=_lost_share(calibration),
         )
 
 
@@ -250,6 +271,7 @@ class Reference:
     frozen: FrozenReference
     nulls: Mapping[Signal, Null | BurnIn]
     share_nulls: Mapping[Signal, ShareNull | ShareBurnIn]
+    states_null: StatesNull | None  # of image_logging; None where states were not recorded
     density: Embedded
     density_positions: Ints  # of the density part in the whole reference
 
@@ -290,14 +312,16 @@ class Reference:
                 remedy="build the reference again",
             )
         density, _ = parts_of(arrays)
+        frozen = FrozenReference.of(arrays)
         return cls(
             name=version.name,
             digest=digest,
             encoder_digest=version.encoder_digest,
             facts=version.facts,
-            frozen=FrozenReference.of(arrays),
+            frozen=frozen,
             nulls={Signal(s): _null_from(arrays, s) for s in _children(arrays, "null")},
             share_nulls={Signal(s): _share_from(arrays, s) for s in _children(arrays, "share")},
+            states_null=_states_from(arrays, frozen.image_states),
             density=density,
             density_positions=np.flatnonzero(arrays["part"] == PARTS.index(DENSITY)),
         )
@@ -394,6 +418,18 @@ def _share_from(arrays: Arrays, signal: str) -> ShareNull | ShareBurnIn:
     if windows := _under(arrays, f"{BURN_IN}/{signal}"):
         return ShareBurnIn.of(windows["sizes"], windows["values"])
     return ShareNull(*arrays[f"share/{signal}"].tolist())
+
+
+def _states_from(arrays: Arrays, known: Ints | None) -> StatesNull | None:
+    if known is None or not known.any():
+        return None
+    windows = arrays.get(f"{BURN_IN}/{Signal.IMAGE_LOGGING}/counts")
+    return StatesNull.of(known) if windows is None else StatesNull.of_windows(known, windows)
+
+
+def _lost_share(events: Embedded) -> float:
+    carried = int(events.carries_image.sum())
+    return 1 - len(events.z_v) / carried if carried else 0.0
 
 
 def _under(arrays: Arrays, room: str) -> dict[str, npt.NDArray[Any]]:

@@ -13,6 +13,7 @@ from monitor.records import Modality
 from monitor.reference.artefact import (
     CALIBRATION,
     DENSITY,
+    Arrays,
     Embedded,
     FrozenReference,
     Mask,
@@ -39,6 +40,7 @@ from monitor.reference.conditional import (
     train_q,
 )
 from monitor.reference.faiss_index import leave_one_out_distances
+from monitor.reference.image_states import named_counts
 from monitor.reference.signals import single_threaded
 from monitor.stats.blocks import BlockDispersion, block_dispersion
 from monitor.stats.novelty import novelty_threshold
@@ -142,6 +144,7 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
             "null_draws": null_draws,
             "density": _counts(density),
             "calibration": _counts(calibration),
+            "image_states": states_of(vectors),
             "null_sizes": {signal.value: null.sizes.tolist() for signal, null in nulls.items()},
             "networks": {
                 network.value: asdict(q.report) | {"has_learned": q.report.has_learned}
@@ -159,14 +162,23 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
     )
 
 
+def exchanges_needed(calibration_share: float, smallest_window: int) -> int:
+    """Fewer exchanges than these make no reference."""
+    least_held, least_rest = _least(smallest_window)
+    return math.ceil(max(least_held / calibration_share, least_rest / (1 - calibration_share)))
+
+
+def _least(smallest_window: int) -> tuple[int, int]:
+    """The fewest exchanges of the calibration part and of the density part."""
+    return SHARE_OF_POOL * smallest_window, max(PAIRS_MIN, smallest_window)
+
+
 def _split(n: int, calibration_share: float, smallest_window: int, seed: int) -> Mask:
     """Which exchanges are for calibration: a number fixed by the share, drawn by the seed."""
     held = round(n * calibration_share)
-    least_held, least_rest = SHARE_OF_POOL * smallest_window, max(PAIRS_MIN, smallest_window)
+    least_held, least_rest = _least(smallest_window)
     if held < least_held or n - held < least_rest:
-        needed = math.ceil(
-            max(least_held / calibration_share, least_rest / (1 - calibration_share))
-        )
+        needed = exchanges_needed(calibration_share, smallest_window)
         raise ReferenceTooSmallError(
             f"{n} exchanges are too few for windows of {smallest_window} at a calibration share "
             f"of {calibration_share:g}; at least {needed} are needed, {WINDOWS_PER_REFERENCE} "
@@ -254,6 +266,12 @@ def _novelty_arrays(
         )
         for m, z in vectors.items()
     }
+
+
+def states_of(arrays: Arrays) -> dict[str, int] | None:
+    """Exchanges by the state of their images; None where that was not recorded."""
+    codes = arrays.get("image_state")
+    return None if codes is None else named_counts(codes)
 
 
 def _counts(part: Embedded) -> dict[str, int]:

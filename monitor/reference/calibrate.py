@@ -107,7 +107,7 @@ def count_shares(
 ) -> dict[Signal, ShareNull]:
     """Laws of the shares, from how often the calibration part itself has the property."""
     n = len(calibration)
-    laws = {Signal.IMAGE_SHARE: ShareNull(int(calibration.has_image.sum()), n)}
+    laws = {Signal.IMAGE_SHARE: ShareNull(int(calibration.carries_image.sum()), n)}
     columns = {
         Signal.NOVELTY_VISUAL: (Modality.VISUAL, calibration.z_v),
         Signal.NOVELTY_TEXTUAL: (Modality.TEXTUAL, calibration.z_t),
@@ -204,6 +204,9 @@ class _WindowNulls:
         n, value = self.estimates[signal].n, self.estimates[signal].value
         if value is None:
             return None
+        if signal is Signal.IMAGE_LOGGING:
+            states = self.reference.states_null
+            return None if states is None else states.decide(value, n, alpha=alpha)
         direction = DIRECTIONS[signal]
         if (share := self.reference.share_nulls.get(signal)) is not None:
             return share.decide(round(value * n), n, direction=direction, alpha=alpha)
@@ -217,6 +220,11 @@ class _WindowNulls:
         estimate = self.estimates[signal]
         if estimate.value is None:
             return ()
+        if signal is Signal.IMAGE_LOGGING:
+            states = self.reference.states_null
+            if states is None:
+                return ()
+            return (states.score(estimate.value, estimate.n, tolerance=TOLERANCE),)
         found = []
         for side in SIDES[DIRECTIONS[signal]]:
             if (share := self.reference.share_nulls.get(signal)) is not None:

@@ -92,6 +92,10 @@ def with_burn_in(
     """
     calibrated = {name: a for name, a in arrays.items() if not name.startswith(f"{BURN_IN}/")}
     found = []
+    states = np.array([c for w in windows if (c := w[Signal.IMAGE_LOGGING].counts)])
+    if len(states) >= needed:
+        calibrated[f"{BURN_IN}/{Signal.IMAGE_LOGGING}/counts"] = states
+        found.append(_states_observed(states))
     for signal in (*COMPONENTS, *SHARES):
         sizes, values = _columns(windows, signal)
         observed = _observed(calibrated, signal, sizes, values, needed)
@@ -109,8 +113,7 @@ def _observed(
     arrays: Arrays, signal: Signal, sizes: Ints, values: Floats, needed: int
 ) -> Observed | None:
     known = np.isfinite(values)
-    k = int(known.sum())
-    if k < needed:
+    if known.sum() < needed:
         return None
     if f"null/{signal}/sizes" in arrays:
         null = resampled_null(arrays, signal)
@@ -119,7 +122,19 @@ def _observed(
         burn_in, sure = ShareBurnIn.of(sizes, values).windows, int(sizes[known].sum())
     else:
         return None
-    dispersion = burn_in.dispersion()
+    return _compared(signal, burn_in, sure)
+
+
+def _states_observed(counts: Ints) -> Observed:
+    """Of ``(k, S)`` windows and states, by the state that varies most by chance."""
+    sizes, totals = counts.sum(axis=1), counts.sum(axis=0)
+    most = int(np.argmax(totals * (totals.sum() - totals)))
+    shares = ShareBurnIn.of(sizes, counts[:, most] / sizes).windows
+    return _compared(Signal.IMAGE_LOGGING, shares, int(sizes.sum()))
+
+
+def _compared(signal: Signal, burn_in: BurnIn, sure: int) -> Observed:
+    k, dispersion = len(burn_in.known), burn_in.dispersion()
     limit = float(np.sqrt(f.isf(CHANCE, k - 1, sure - 1)))
     return Observed(signal, k, dispersion, dispersion > limit, dependence(burn_in.known))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # none published
 from torch import Tensor
@@ -23,11 +24,13 @@ from monitor.reference.artefact import (
 )
 from monitor.reference.bounds import Divergences
 from monitor.reference.conditional import QNetwork
+from monitor.reference.image_states import STATES, count_states
 from monitor.stats.club import MiEstimate, Prediction, estimate_from_influence
 from monitor.stats.emi import emid
 from monitor.stats.influence import Side
 from monitor.stats.novelty import share
 from monitor.stats.rjsd import Spectrum, rjsd_from
+from monitor.stats.states import largest_change
 
 ONE_SIGMA = 0.6827
 COVERAGE = 0.95  # of intervals
@@ -42,6 +45,8 @@ LEARNED_NOTHING = {
     Network.PAIRING: "q_of_pairing_has_learned_nothing",
 }
 NO_DISTANCES = "no_distances"
+NO_STATES = "no_image_states"
+REFERENCE_LACKS_STATES = "reference_lacks_image_states"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,8 @@ class Estimate:
     """The value of one signal of one window, or the reason why there is none.
 
     ``n`` counts the events that it was computed from; ``terms`` the parts of a bound; ``low`` to
-    ``high`` is an interval of 95 %, where one is known.
+    ``high`` is an interval of 95 %, where one is known. ``counts`` are those of ``STATES`` that
+    ``image_logging`` was computed from.
     """
 
     n: int
@@ -59,6 +65,7 @@ class Estimate:
     high: float | None = None
     terms: tuple[str, ...] = ()
     reason: str | None = None
+    counts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, mi: MiEstimate) -> Self:
@@ -194,18 +201,21 @@ def evaluate(
     """
     known, views = known or {}, views or views_of(frozen, window)
     found = {
-        signal: known.get(signal) or _of_component(component, views[component.population])
+        signal: known.get(signal) or of_component(component, views[component.population])
         for signal, component in COMPONENTS.items()
     }
     found[Signal.EMID] = _emid(frozen, found[Signal.EMI])
     found.update(_bounds(frozen, found, entropy_factor))
-    found[Signal.NOVELTY_VISUAL] = _novelty(
+    found[Signal.NOVELTY_VISUAL] = known.get(Signal.NOVELTY_VISUAL) or _novelty(
         frozen, Modality.VISUAL, window.novelty_v, len(window.z_v)
     )
     found[Signal.NOVELTY_TEXTUAL] = _novelty(
         frozen, Modality.TEXTUAL, window.novelty_t, len(window)
     )
-    found[Signal.IMAGE_SHARE] = _share(frozen, int(window.has_image.sum()), len(window))
+    # As the reference counted: one without states knows only the images that were seen.
+    with_image = window.has_image if frozen.image_states is None else window.carries_image
+    found[Signal.IMAGE_SHARE] = _share(frozen, int(with_image.sum()), len(window))
+    found[Signal.IMAGE_LOGGING] = logging_of(frozen, window)
     return found
 
 
@@ -252,7 +262,38 @@ def components_of(population: Population, frozen: FrozenReference) -> dict[Signa
     }
 
 
-def _of_component(component: Component, view: View) -> Estimate:
+def logging_of(frozen: FrozenReference, window: Embedded) -> Estimate:
+    """How far the share of any state of images moved; its one term is the state that grew most."""
+    if frozen.image_states is None:
+        return Estimate(len(window), reason=REFERENCE_LACKS_STATES)
+    if window.image_state is None:
+        return Estimate(len(window), reason=NO_STATES)
+    counts, known = count_states(window.image_state), frozen.image_states
+    n = int(counts.sum())
+    if n == 0 or not known.any():
+        return Estimate(n, reason=NO_IMAGES if n == 0 else REFERENCE_LACKS_IMAGES)
+    if n < frozen.smallest_window:
+        return Estimate(n, reason=TOO_FEW_EVENTS)
+    change = counts / n - known / known.sum()
+    moved = int(np.argmax(np.abs(change)))
+    of_moved = _share(frozen, int(counts[moved]), n)
+    value = largest_change(counts, known)
+    # The interval is that of the share of the state that moved most.
+    reach = np.array([of_moved.low, of_moved.high], dtype=np.float64) - counts[moved] / n
+    low, high = sorted(value + np.sign(change[moved] or 1.0) * reach)
+    return Estimate(
+        n,
+        value,
+        of_moved.stderr,
+        low=max(float(low), 0.0),
+        high=float(high),
+        terms=(STATES[int(np.argmax(change))].value,),
+        counts=tuple(counts.tolist()),
+    )
+
+
+def of_component(component: Component, view: View) -> Estimate:
+    """The value of one component of a view of its population."""
     n, population = len(view.events), component.population
     if n == 0 and population in _NONE:
         return Estimate(n, reason=_NONE[population])

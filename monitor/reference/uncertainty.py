@@ -29,7 +29,11 @@ _TERMS = {
 
 
 def evaluate_with_errors(
-    frozen: FrozenReference, window: Embedded, *, entropy_factor: float
+    frozen: FrozenReference,
+    window: Embedded,
+    *,
+    entropy_factor: float,
+    known: Mapping[Signal, Estimate] | None = None,
 ) -> dict[Signal, Estimate]:
     """``evaluate`` with standard errors and intervals of divergences and bounds too.
 
@@ -37,7 +41,7 @@ def evaluate_with_errors(
     It takes up to twice as long.
     """
     views = views_of(frozen, window)
-    found = evaluate(frozen, window, entropy_factor=entropy_factor, views=views)
+    found = evaluate(frozen, window, entropy_factor=entropy_factor, known=known, views=views)
     influences = {
         signal: _INFLUENCES[signal](views[COMPONENTS[signal].population])
         for signal in _INFLUENCES

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from monitor.records import Modality, Signal, Verdict
-from monitor.reference.artefact import Embedded, Floats, Ints, Reference
+from monitor.reference.artefact import Embedded, Ints, Reference
 from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.signals import Estimate, evaluate, single_threaded
 from monitor.service.drill_events import Pool, Shift
@@ -27,6 +29,7 @@ _READS = {
     Signal.OUTPUT_GAP: Modality.RESPONSE,
 }
 
+Column = npt.NDArray[Any] | None
 Judged = Mapping[Signal, Judgement]
 
 
@@ -185,8 +188,9 @@ def _joined(first: Embedded, second: Embedded) -> Embedded:
         has_target=np.concatenate((first.has_target, second.has_target)),
         novelty_v=_both(first.novelty_v, second.novelty_v),
         novelty_t=_both(first.novelty_t, second.novelty_t),
+        image_state=_both(first.image_state, second.image_state),
     )
 
 
-def _both(first: Floats | None, second: Floats | None) -> Floats | None:
+def _both(first: Column, second: Column) -> Column:
     return None if first is None or second is None else np.concatenate((first, second))

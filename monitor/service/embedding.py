@@ -20,6 +20,7 @@ from monitor.encoders.images import (
 from monitor.errors import ImageRejectedError
 from monitor.records import ImageState, LoggedImage, StoredImage
 from monitor.reference.artefact import Embedded
+from monitor.reference.image_states import state_of
 
 THUMBNAIL_SIDE = 256
 HALF = 2  # bytes of a stored number
@@ -120,6 +121,8 @@ class Vectors(Protocol):
     @property
     def exchange_id(self) -> str: ...
     @property
+    def image_states(self) -> Sequence[ImageState]: ...
+    @property
     def z_v(self) -> bytes | None: ...
     @property
     def z_t(self) -> bytes | None: ...
@@ -150,6 +153,7 @@ def columns(
         has_target=np.array([row.z_target is not None for row in rows], dtype=np.bool_),
         novelty_v=novelty_v,
         novelty_t=novelty_t,
+        image_state=np.array([state_of(row.image_states) for row in rows], dtype=np.int8),
     )
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from monitor.errors import StoreError
 from monitor.records import ReferenceSample, ReferenceVersion
 from monitor.reference.artefact import CALIBRATION, DENSITY, Arrays, digest_of
+from monitor.reference.build import states_of
 from monitor.reference.conditional import Progress, silent
 from monitor.reference.removal import without
 from monitor.service.derived import without_rare
@@ -205,6 +206,10 @@ def _facts(
             "images": int(image[inside].sum()),
             "targets": int(target[inside].sum()),
         }
+    facts["image_states"] = states_of(arrays)
+    labels = facts.get("labels")
+    if isinstance(labels, dict):
+        facts["labels"] = without_rare(labels, removed)
     before = facts.get("forgotten")
     facts["exchanges"] = len(part)
     facts["null_sizes"] = {

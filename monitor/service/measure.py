@@ -20,6 +20,7 @@ from monitor.records import (
 )
 from monitor.reference.artefact import Embedded
 from monitor.reference.calibrate import Judgement, judge
+from monitor.reference.comparable import comparable_estimates
 from monitor.reference.signals import Estimate, evaluate, single_threaded
 from monitor.reference.uncertainty import evaluate_with_errors
 from monitor.service.embedding import columns
@@ -201,7 +202,10 @@ class Measurer:
             return [replace(blank, signal=signal, n=n, reason=reason) for signal in Signal]
         with single_threaded():
             estimates = evaluate_with_errors(
-                reference.reference.frozen, events, entropy_factor=self._rules.entropy_factor
+                reference.reference.frozen,
+                events,
+                entropy_factor=self._rules.entropy_factor,
+                known=comparable_estimates(reference.reference, events, alpha=alpha),
             )
             judged = judge(
                 reference.reference,

@@ -11,7 +11,14 @@ from itertools import islice
 
 from monitor.encoders.encoder import EncoderPair
 from monitor.errors import SourceError
-from monitor.records import Exchange, LateTarget, ReferenceSample, Rejection
+from monitor.records import (
+    Exchange,
+    ImageState,
+    LateTarget,
+    ReferenceSample,
+    Rejection,
+    StoredImage,
+)
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.conditional import QNetwork
 from monitor.service.derived import with_derived
@@ -48,6 +55,7 @@ class ReferenceRow:
     z_y: bytes
     z_target: bytes | None
     thumbnail: bytes | None
+    image_states: tuple[ImageState, ...]
 
     @property
     def exchange_id(self) -> str:
@@ -83,7 +91,10 @@ class LogReader:
                 yield from filter(self._is_wanted, form.finish())
 
     def _is_wanted(self, record: Wire | LateTarget | Rejection) -> bool:
-        return isinstance(record, Rejection) or self.stream in {None, record.stream}
+        if isinstance(record, Rejection) or self.stream is None:
+            return True
+        # A target need not say of which stream its exchange is.
+        return record.stream in {self.stream, ""}
 
 
 @dataclass(slots=True)
@@ -200,9 +211,15 @@ class Embedding:
                     z_y=texts[exchange.response],
                     z_target=None if exchange.target is None else texts[exchange.target],
                     thumbnail=next((t for _, t in known if t is not None), None),
+                    image_states=tuple(map(self._state, found)),
                 )
             )
         return rows
+
+    def _state(self, image: StoredImage) -> ImageState:
+        key = image.content_hash
+        is_refused = key is not None and self.vectors[key][0] is None
+        return ImageState.REJECTED if is_refused else image.state
 
 
 @dataclass(frozen=True, slots=True)

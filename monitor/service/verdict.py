@@ -16,15 +16,34 @@ _CHANGED = {
 
 
 def in_words(measurements: Sequence[Measurement]) -> list[str]:
-    """Three sentences or so about one window of one stream."""
+    """Three sentences or so about one window of one stream; another first if logging changed."""
     whole = {m.signal: m for m in measurements if m.slice_key == ALL}
     if not whole:
         return ["Nothing has been measured yet."]
     return [
+        *_whether_logging_changed(whole),
         _whether_traffic_changed(whole),
         _whether_answers_got_worse(whole),
         _how_bad_it_could_be(whole),
     ]
+
+
+def _whether_logging_changed(whole: Mapping[Signal, Measurement]) -> list[str]:
+    """Nothing where it has not: it is no question that people ask, but an answer to two of them."""
+    logging = whole.get(Signal.IMAGE_LOGGING)
+    if logging is None or logging.value is None:
+        return []
+    how = f"{logging.value:.0%} of the images are logged in another way"
+    if logging.terms:
+        how += f", more of them as {logging.terms[0]},"
+    if logging.verdict is Verdict.DRIFTING:
+        return [
+            f"Logging changed: {how} than in the reference ({logging.excess_ratio:.1f} x "
+            "threshold), so images and answers are judged by what can still be compared."
+        ]
+    if logging.persistent:
+        return [f"Logging changed slowly: {how} than in the reference{_since(logging)}."]
+    return []
 
 
 def _whether_traffic_changed(whole: Mapping[Signal, Measurement]) -> str:

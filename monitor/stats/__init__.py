@@ -27,6 +27,7 @@ from monitor.stats.novelty import ShareNull, novelty_threshold, share
 from monitor.stats.null import Null, null_sizes, pseudo_windows
 from monitor.stats.rjsd import Spectrum, rjsd, rjsd_from
 from monitor.stats.sequential import Evidence, accumulate, rank_score, share_score
+from monitor.stats.states import StatesNull, largest_change
 
 __all__ = [
     "DIRECTIONS",
@@ -48,6 +49,7 @@ __all__ = [
     "ShareNull",
     "Side",
     "Spectrum",
+    "StatesNull",
     "accumulate",
     "alpha_per_test",
     "block_dispersion",
@@ -63,6 +65,7 @@ __all__ = [
     "entropy_of_rows",
     "gap_influence",
     "input_bound",
+    "largest_change",
     "mutual_information",
     "novelty_threshold",
     "null_sizes",

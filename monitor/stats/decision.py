@@ -40,6 +40,7 @@ DIRECTIONS: Mapping[str, Direction] = {
     "novelty_visual": Direction.HIGH,
     "novelty_textual": Direction.HIGH,
     "image_share": Direction.BOTH,
+    "image_logging": Direction.HIGH,
 }
 """Direction of every signal by its name."""
 

@@ -28,6 +28,7 @@ _VALUES: dict[Signal, tuple[str, str | None, str]] = {
     Signal.NOVELTY_VISUAL: ("novelty_ratio", "modality", "visual"),
     Signal.NOVELTY_TEXTUAL: ("novelty_ratio", "modality", "textual"),
     Signal.IMAGE_SHARE: ("image_share_ratio", None, ""),
+    Signal.IMAGE_LOGGING: ("image_logging_shift_ratio", None, ""),
 }
 _VALUE_HELP = {
     "discrepancy_nats": "RJSD between reference and window; output_gap: responses and targets.",
@@ -36,7 +37,8 @@ _VALUE_HELP = {
     "emid_nats": "EMI of the reference minus EMI of the window; positive is worse.",
     "emid_bound": "Bound on the drop of EMI: unscaled, scaled by the entropy factor, input only.",
     "novelty_ratio": "Share of events farther from the reference than 99 % of its own.",
-    "image_share_ratio": "Share of exchanges with an image.",
+    "image_share_ratio": "Share of exchanges that came with an image, lost in the log or not.",
+    "image_logging_shift_ratio": "Share of images by which a state has grown or shrunk most.",
 }
 _SIGNAL_HELP = {
     "threshold": "Calibrated threshold of a signal at the sample size of its window.",
@@ -74,6 +76,9 @@ class SnapshotCollector(Collector):
         end = _gauge("window_end_timestamp_seconds", "End of the newest window.", "stream")
         success = _gauge("window_last_success_timestamp_seconds", "When it was measured.", "stream")
         targets = _gauge("targets_ratio", "Share of its samples with a target.", "stream")
+        of_teacher = _gauge(
+            "teacher_targets_ratio", "Share of its targets that the teacher gave.", "stream"
+        )
         states = _gauge(
             "image_state_ratio", "Share of its images in each state.", "stream", "state"
         )
@@ -84,8 +89,11 @@ class SnapshotCollector(Collector):
             success.add_metric([stream], state.summary.measured_at.timestamp())
             if state.measurements and state.summary.n:
                 targets.add_metric([stream], state.summary.n_targets / state.summary.n)
+            if state.measurements and state.summary.n_targets:
+                share = state.summary.n_teacher_targets / state.summary.n_targets
+                of_teacher.add_metric([stream], share)
             _add_image_states(states, stream, state)
-        return (interval, end, success, targets, states)
+        return (interval, end, success, targets, of_teacher, states)
 
 
 def _traffic(snapshot: Snapshot) -> Iterable[Metric]:

@@ -261,6 +261,7 @@ def small_reference(salt: str = "") -> BuiltReference:
                 z_y=texts[logged.response],
                 z_target=None if logged.target is None else texts[logged.target],
                 thumbnail=None,
+                image_states=tuple(image.state for image in files),
             )
         )
     with pytest.MonkeyPatch.context() as patch:

@@ -149,7 +149,13 @@ def test_every_signal_counts_its_own_events(
     n, images, targets = 90, int(window.has_image.sum()), int(window.has_target.sum())
     expected = dict.fromkeys(Signal, n)
     expected |= dict.fromkeys(
-        (Signal.VISUAL_DISCREPANCY, Signal.IMAGE_TEXT_AGREEMENT, Signal.NOVELTY_VISUAL), images
+        (
+            Signal.VISUAL_DISCREPANCY,
+            Signal.IMAGE_TEXT_AGREEMENT,
+            Signal.NOVELTY_VISUAL,
+            Signal.IMAGE_LOGGING,
+        ),
+        images,
     )
     expected |= dict.fromkeys(
         (Signal.OUTPUT_GAP, Signal.MI_QUERY_TARGET, Signal.EMI, Signal.EMID), targets
@@ -181,6 +187,7 @@ WITHOUT_IMAGES = {
     Signal.VISUAL_DISCREPANCY: NO_IMAGES,
     Signal.IMAGE_TEXT_AGREEMENT: NO_IMAGES,
     Signal.NOVELTY_VISUAL: NO_IMAGES,
+    Signal.IMAGE_LOGGING: NO_IMAGES,
 }
 OF_TARGETS = (
     Signal.OUTPUT_GAP,
