@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from monitor.errors import TooFewSamplesError
 from monitor.records import Modality, Sample, Signal, WindowId
+from monitor.reference.artefact import Embedded
 from monitor.reference.shares import SignalShares, Slice, split_signals
 from monitor.reference.signals import single_threaded
 from monitor.service.embedding import columns
@@ -42,12 +43,17 @@ class NotableEvent:
 class WindowAttribution:
     """All signals of a window that can be split, and the events that stand out in them."""
 
-    stream: str
-    window: WindowId
     reference: str
-    sample_ids: tuple[int, ...]  # by position in the window
+    samples: tuple[Sample, ...]  # by position in the window
+    embedded: Embedded
+    novelty: Mapping[Modality, Mapping[int, float]]  # by sample id, see ``NotableEvent``
     signals: Mapping[Signal, SignalShares]
     events: tuple[NotableEvent, ...]
+
+    @property
+    def sample_ids(self) -> tuple[int, ...]:
+        """Ids of the samples, by position in the window."""
+        return tuple(sample.id for sample in self.samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,44 +72,69 @@ def explain_window(
     window: WindowId,
     depth: Depth | None = None,
 ) -> WindowAttribution:
-    """The split of a window's signals, from the samples that the measure job takes.
-
-    They sum to what was measured unless the window has changed since.
+    """The split of a whole window's signals by the slices that are measured.
 
     Raises:
         TooFewSamplesError: if the window is too small to be measured.
     """
+    samples = window_events(session, rules, reference, stream, window)
+    slices = slices_by_label(samples, rules.slice_labels, rules.max_per_label)
+    return explain_events(samples, rules, reference, slices, depth)
+
+
+def window_events(
+    session: Session,
+    rules: MeasureRules,
+    reference: LoadedReference,
+    stream: str,
+    window: WindowId,
+) -> list[Sample]:
+    """The samples that the measure job judges."""
     panes = pane_states(session, stream, window.start, window.end)
     samples = window_samples(session, stream, window.start, window.end)
     samples = uniform_sample(samples, panes, rules.per_pane)
-    measurer = Measurer(rules)
-    judged = measurer.judged(samples, reference)
-    if len(judged) < rules.min_samples:
-        raise TooFewSamplesError("an explanation", n=len(judged), n_min=rules.min_samples)
-    novelty = measurer.novelty(judged, reference)
+    return Measurer(rules).judged(samples, reference)
+
+
+def explain_events(
+    samples: Sequence[Sample],
+    rules: MeasureRules,
+    reference: LoadedReference,
+    slices: Sequence[Slice],
+    depth: Depth | None = None,
+) -> WindowAttribution:
+    """The split of all signals of these events, those of a window or of one slice of it.
+
+    They sum to what was measured unless the window has changed since.
+
+    Raises:
+        TooFewSamplesError: if they are too few to be measured.
+    """
+    if len(samples) < rules.min_samples:
+        raise TooFewSamplesError("an explanation", n=len(samples), n_min=rules.min_samples)
+    novelty = Measurer(rules).novelty(samples, reference)
     with single_threaded():
-        signals = split_signals(
-            columns(judged, reference.reference.dim),
-            reference.reference,
-            _slices(judged, rules),
-        )
-        events = _notable(judged, reference, novelty, signals, depth or Depth())
+        embedded = columns(samples, reference.reference.dim)
+        signals = split_signals(embedded, reference.reference, slices)
+        events = _notable(samples, reference, novelty, signals, depth or Depth())
     return WindowAttribution(
-        stream=stream,
-        window=window,
         reference=reference.reference.identity,
-        sample_ids=tuple(sample.id for sample in judged),
+        samples=tuple(samples),
+        embedded=embedded,
+        novelty={Modality.VISUAL: novelty.visual, Modality.TEXTUAL: novelty.textual},
         signals=signals,
         events=events,
     )
 
 
-def _slices(samples: Sequence[Sample], rules: MeasureRules) -> list[Slice]:
-    """The slices that are measured and, label by label, the samples that are in none of them."""
+def slices_by_label(
+    samples: Sequence[Sample], labels: Sequence[str], max_per_label: int
+) -> list[Slice]:
+    """As they are measured and, label by label, the samples that are in none of them."""
     found = []
-    for label in rules.slice_labels:
+    for label in labels:
         rest = np.ones(len(samples), dtype=np.bool_)
-        for key, rows in slices_of(samples, [label], rules.max_per_label).items():
+        for key, rows in slices_of(samples, [label], max_per_label).items():
             found.append(Slice(label, key.removeprefix(f"{label}="), rows))
             rest[rows] = False
         if rest.any():

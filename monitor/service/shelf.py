@@ -25,14 +25,17 @@ class LoadedReference:
 
 
 class ReferenceShelf:
-    """Loads references by digest; the database is the truth, the FAISS files are a cache."""
+    """Loads references by digest; the database is the truth, the FAISS files are a cache.
+
+    ``encoder_digest`` None takes references of any encoders, to look at what is stored.
+    """
 
     def __init__(
         self,
         *,
         database: Database,
         data_dir: Path,
-        encoder_digest: str,
+        encoder_digest: str | None,
         encoder_name: str = "others",
     ) -> None:
         self._database = database
@@ -65,11 +68,11 @@ class ReferenceShelf:
         return LoadedReference(reference, reference.open_neighbourhood(self._folder), made_from)
 
     def _require_encoders(self, version: ReferenceVersion) -> None:
-        if version.encoder_digest != self._encoder_digest:
+        if self._encoder_digest not in (None, version.encoder_digest):
             theirs = version.facts.get("encoders", "others")
             raise ReferenceMismatchError(
                 what=f"the encoder digest of reference {version.identity}, built with {theirs},",
-                expected=self._encoder_digest,
+                expected=str(self._encoder_digest),
                 got=version.encoder_digest,
                 remedy=f"the settings give {self._encoder_name}: set the encoders it was built "
                 "with, or build it again with `mllm-monitor reference build`",

@@ -19,6 +19,7 @@ from monitor.service.embed_job import EmbedJob
 from monitor.service.embedding import Embedder, ImageFiles
 from monitor.service.ingest_job import Feed, IngestJob
 from monitor.service.intake import Intake, SamplingRules
+from monitor.service.investigation import Investigator
 from monitor.service.measure import MeasureRules
 from monitor.service.measure_job import MeasureJob
 from monitor.service.privacy import Privacy
@@ -194,6 +195,20 @@ def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
 
 def measure_rules(settings: Settings, encoders: EncoderPair) -> MeasureRules:
     """How traffic is cut and how sure an alarm must be."""
+    return _rules(settings, encoders.digest)
+
+
+def make_investigator(settings: Settings, database: Database, clock: Clock) -> Investigator:
+    """What explains windows; it needs no encoders."""
+    return Investigator(
+        database=database,
+        shelf=ReferenceShelf(database=database, data_dir=settings.data_dir, encoder_digest=None),
+        rules=_rules(settings, ""),
+        clock=clock,
+    )
+
+
+def _rules(settings: Settings, encoder_digest: str) -> MeasureRules:
     windows = settings.windows
     return MeasureRules(
         pane=windows.pane,
@@ -206,7 +221,7 @@ def measure_rules(settings: Settings, encoders: EncoderPair) -> MeasureRules:
         max_per_label=settings.slices.max_per_label,
         false_alarms_per_week=settings.alerts.false_alarms_per_week,
         entropy_factor=settings.alerts.entropy_factor,
-        encoder_digest=encoders.digest,
+        encoder_digest=encoder_digest,
     )
 
 
