@@ -70,7 +70,9 @@ def call_about(record: Telemetry, latest: datetime, response_id: str | None) -> 
             service=service if service and not service.startswith(_UNNAMED) else None,
             environment=record.fact("deployment.environment.name", "deployment.environment"),
             provider=record.text("gen_ai.provider.name", "gen_ai.system", "llm.system"),
-            client=client_name(record.scope),
+            client=client_name(
+                record.text("user_agent.original", "metadata.user_agent") or record.scope
+            ),
         ),
         aliases=(*known[1:], record.trace) if record.trace else tuple(known[1:]),
         twin=f"{record.trace}|{response_id}" if record.trace and response_id else None,

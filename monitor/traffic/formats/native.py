@@ -11,8 +11,8 @@ from msgspec import Meta, Raw, Struct
 from monitor.errors import RecordRejectedError
 from monitor.records import Exchange, ImageState, LateTarget, LoggedImage
 from monitor.traffic.formats.images import image_from_text, logged_image
-from monitor.traffic.formats.lookup import within_json
-from monitor.traffic.formats.streams import BY_FORMAT, StreamRule
+from monitor.traffic.formats.lookup import text_of, within_json
+from monitor.traffic.formats.streams import BY_FORMAT, DEPLOYMENT, MODEL, StreamRule
 from monitor.traffic.formats.wire import (
     ABSENT,
     MAX_IMAGES,
@@ -117,7 +117,9 @@ class NativeFormat:
 
     def _named(self, record: Wire | LateTarget, parsed: Line, line: bytes) -> Record:
         if self._rule.by and isinstance(record, Wire):
-            parts = self._rule.parts(within_json(line), label_texts(parsed.labels), {})
+            look_up, labels = within_json(line, "labels"), label_texts(parsed.labels)
+            known = {name: text_of(look_up(name)) for name in (MODEL, DEPLOYMENT)}
+            parts = self._rule.parts(look_up, labels, known)
             record.stream = self._rule.name(record.stream, parts)
         return record
 

@@ -8,6 +8,7 @@ from monitor.errors import RecordRejectedError
 from monitor.traffic.formats.bodies import Response, request_in, response_in
 from monitor.traffic.formats.call import Call
 from monitor.traffic.formats.genai import call_about
+from monitor.traffic.formats.lookup import text_of
 from monitor.traffic.formats.messages import Message, Query, answer_of, messages_in, query_of
 from monitor.traffic.formats.telemetry import Plain, Telemetry
 from monitor.traffic.formats.wire import Reason
@@ -30,6 +31,8 @@ def openinference_call(record: Telemetry, latest: datetime) -> Call | None:
         raise RecordRejectedError(Reason.FAILED_CALL, "the span ended with an error")
     call = call_about(record, latest, answer.id if answer else None)
     call.stream = record.text("llm.model_name") or (answer.model if answer else None)
+    asked = text_of(record.look_up("llm.invocation_parameters.model"))
+    call.deployment = call.deployment or asked
     call.query = _query(record)
     call.response = response
     return call

@@ -29,10 +29,8 @@ class StreamRule:
         """What one record tells of the name. ``known`` are its model and deployment."""
         found: dict[str, str] = {}
         for part in self.by:
-            # An API's ``stream`` is a flag.
-            if part != STREAM and (
-                value := known.get(part) or labels.get(part) or text_of(lookup(part))
-            ):
+            value = known.get(part) if part in _OWN else labels.get(part) or text_of(lookup(part))
+            if value:
                 found[part] = value
         return found
 
