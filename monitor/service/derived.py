@@ -15,6 +15,7 @@ DERIVED = (LANGUAGE, IMAGES, IMAGE_SIZE, PROMPT_LENGTH, CLIENT)
 UNKNOWN, OTHER = "unknown", "other"
 MANY_IMAGES = 3
 SURE = 0.5  # of a language, by the detector's own account
+LIKELY = 8  # languages that may share what is nearly one
 DETECTED_CHARS = 1_000
 COUNTED_VALUES = 50
 
@@ -24,7 +25,7 @@ _LENGTHS = ((0, "none"), (60, "short"), (300, "medium"), (2_000, "long"))
 _LONGEST = "very_long"
 _LARGEST = "huge"
 # What the detector tells apart and people do not, and what is no language.
-_MEANT = {"ary": "ar", "arz": "ar", "wuu": "zh", "yue": "zh", "zxx": UNKNOWN}
+_MEANT = {"ary": "ar", "arz": "ar", "nn": "no", "wuu": "zh", "yue": "zh", "zxx": UNKNOWN}
 
 
 def with_derived(
@@ -44,8 +45,11 @@ def with_derived(
 
 def language_of(text: str) -> str:
     """Code of the language, ISO 639; ``unknown`` where there is too little to tell."""
-    code, confidence = _detector()(text[:DETECTED_CHARS])
-    return _MEANT.get(code, code) if confidence >= SURE else UNKNOWN
+    shares: Counter[str] = Counter()
+    for code, share in _detector()(text[:DETECTED_CHARS])[:LIKELY]:
+        shares[_MEANT.get(code, code)] += share
+    code, share = max(shares.items(), key=lambda item: item[1])
+    return code if share >= SURE else UNKNOWN
 
 
 def image_size(images: Sequence[StoredImage]) -> str:
@@ -105,10 +109,10 @@ def _pixels(data: bytes) -> int | None:
 
 
 @cache
-def _detector() -> Callable[[str], tuple[str, float]]:
+def _detector() -> Callable[[str], list[tuple[str, float]]]:
     # Loading it takes half a second and 100 MB, so not before it is needed.
     from py3langid.langid import MODEL_FILE, LanguageIdentifier  # noqa: PLC0415
 
     detector = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-    classify: Callable[[str], tuple[str, float]] = detector.classify
-    return classify
+    rank: Callable[[str], list[tuple[str, float]]] = detector.rank
+    return rank
