@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from monitor.records import ALL, Modality, Sample, Signal
+from monitor.records import ALL, Modality, Sample, Signal, Verdict
 from monitor.reference.artefact import Embedded, Vectors
 from monitor.reference.shares import SignalShares
 from monitor.reference.signals import single_threaded
@@ -113,7 +113,7 @@ def dissect(
             map=window.map(),
             clusters=window.clusters(),
             shifts=shifts_between(
-                {k: v for k, v in reference_counts(loaded.reference.facts).items() if k != own},
+                {k: v for k, v in reference_counts(loaded.reference).items() if k != own},
                 here,
                 limits.values,
             ),
@@ -329,7 +329,16 @@ def _notes(blank: Case, split: SignalShares, exchanges: Sequence[RankedExchange]
             "privacy.content_retention"
         )
     measured = next((m for m in blank.measurements if m.signal is split.signal), None)
-    value = measured.value if measured is not None else None
-    if value is not None and abs(value - split.value) > ROUNDING:
+    if measured is None or measured.value is None:
+        return notes
+    if any(
+        m.signal is Signal.IMAGE_LOGGING and m.verdict is Verdict.DRIFTING
+        for m in blank.measurements
+    ):
+        notes.append(
+            f"logging changed: {measured.n} exchanges can be compared, while the shares are those "
+            f"of all {len(split.events)}"
+        )
+    elif abs(measured.value - split.value) > ROUNDING:
         notes.append("the window has changed since it was measured; it is measured again soon")
     return notes

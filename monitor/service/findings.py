@@ -24,6 +24,7 @@ TRAFFIC = {
 # What answers are told by, once the traffic is known to look as it did.
 ANSWERS = (Signal.EMI, Signal.EMID, Signal.MI_QUERY_RESPONSE, Signal.OUTPUT_GAP)
 NOTABLE = 0.3  # of the excess, for a slice to be named
+_BOUND = "How bad could it be?"
 _SAID_HERE = ("Has the traffic changed?", "Have the answers got worse?")
 SURPLUS = 1.25  # times the portion of exchanges that the slice has
 
@@ -52,6 +53,9 @@ def leading_signal(measurements: Mapping[Signal, Measurement]) -> Signal | None:
             out = [s for s in group if is_out(measurements[s])]
             if out:
                 return max(out, key=lambda s: _excess(measurements[s]))
+    logging = measurements.get(Signal.IMAGE_LOGGING)
+    if logging is not None and (_drifts(logging) or _is_slow(logging)):
+        return Signal.IMAGE_LOGGING
     known = [s for s in looks if measurements[s].excess_ratio is not None]
     return max(known, key=lambda s: _excess(measurements[s]), default=None)
 
@@ -72,7 +76,8 @@ def worst_first(measurements: Sequence[Measurement]) -> list[Measurement]:
 def verdict_in_words(found: Findings) -> tuple[str, ...]:
     """Sentences about one window; each is about one of the three questions."""
     within = "" if found.slice_key == ALL else f"In {found.slice_key}: "
-    sentences = [*_traffic(found), *_answers(found), *_others(found)]
+    logging, bound = _others(found)
+    sentences = [*logging, *_traffic(found), *_answers(found), *bound]
     return tuple(within + sentence for sentence in sentences)
 
 
@@ -161,10 +166,11 @@ def _answers_without_targets(found: Findings, emi: Measurement | None) -> str:
     return f"Whether answers got worse is unknown: {why}."
 
 
-def _others(found: Findings) -> list[str]:
-    """What the summary of a window says beside its answers to the first two questions."""
-    whole = [replace(m, slice_key=ALL) for m in found.measurements.values()]
-    return [s for s in in_words(whole) if not s.startswith(_SAID_HERE)]
+def _others(found: Findings) -> tuple[list[str], list[str]]:
+    """What the summary of a window says besides: whether logging changed, and the bound."""
+    said = in_words([replace(m, slice_key=ALL) for m in found.measurements.values()])
+    said = [s for s in said if not s.startswith(_SAID_HERE)]
+    return [s for s in said if not s.startswith(_BOUND)], [s for s in said if s.startswith(_BOUND)]
 
 
 def _listed(parts: Sequence[str]) -> str:

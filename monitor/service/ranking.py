@@ -12,6 +12,7 @@ STANDS_FOR: Mapping[Signal, tuple[Signal, ...]] = {
     Signal.NOVELTY_VISUAL: (Signal.VISUAL_DISCREPANCY,),
     Signal.NOVELTY_TEXTUAL: (Signal.TEXTUAL_DISCREPANCY,),
     Signal.IMAGE_SHARE: (Signal.TEXTUAL_DISCREPANCY,),
+    Signal.IMAGE_LOGGING: (Signal.VISUAL_DISCREPANCY,),
     Signal.MI_QUERY_TARGET: (Signal.EMI,),
     Signal.EMID: (Signal.EMI,),
     Signal.EMID_BOUND_UNSCALED: (Signal.RESPONSE_DISCREPANCY,),

@@ -3,7 +3,11 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
+
 from monitor.records import Sample
+from monitor.reference.artefact import Reference
+from monitor.reference.image_states import STATES, named_counts, state_of
 from monitor.service.case import Shift, ShiftRow
 from monitor.service.measure import OTHER
 
@@ -26,10 +30,9 @@ def label_counts(samples: Sequence[Sample]) -> dict[str, Counter[str]]:
         missing = len(samples) - counter.total()
         if missing:
             counter[WITHOUT] = missing
-    states = Counter(state.value for sample in samples for state in sample.image_states)
-    if states:
-        counts[IMAGE_STATE] = states  # of images, not of exchanges
-    return counts
+    codes = np.array([state_of(sample.image_states) for sample in samples], dtype=np.int8)
+    counts[IMAGE_STATE] = Counter(named_counts(codes))  # of the exchanges that have an image
+    return {label: c for label, c in counts.items() if c}
 
 
 def few_valued_labels(samples: Sequence[Sample], first: Sequence[str]) -> list[str]:
@@ -38,10 +41,10 @@ def few_valued_labels(samples: Sequence[Sample], first: Sequence[str]) -> list[s
     return [*first, *sorted(found - set(first))[: max(0, MOST_LABELS - len(first))]]
 
 
-def reference_counts(facts: Mapping[str, object]) -> dict[str, Counter[str]]:
+def reference_counts(reference: Reference) -> dict[str, Counter[str]]:
     """What a reference remembers of its labels; nothing where it was built before it did."""
+    facts, found = reference.facts, dict[str, Counter[str]]()
     total = facts.get("exchanges")
-    found: dict[str, Counter[str]] = {}
     match facts.get("labels"):
         case dict(labels):
             for label, values in labels.items():
@@ -50,6 +53,10 @@ def reference_counts(facts: Mapping[str, object]) -> dict[str, Counter[str]]:
                     if isinstance(total, int) and total > counter.total():
                         counter[WITHOUT] = total - counter.total()
                     found[str(label)] = counter
+    states = reference.frozen.image_states
+    if states is not None:
+        named = zip(STATES, states.tolist(), strict=True)
+        found[IMAGE_STATE] = Counter({state.value: int(n) for state, n in named if n})
     return found
 
 
@@ -75,7 +82,7 @@ def _shift(label: str, base: Counts | None, here: Counts, most: int) -> Shift:
     def share(value: str) -> float:
         return here.get(value, 0) / n if n else 0.0
 
-    values = _named(base or {}, here)
+    values = {*(base or {}), *here}
     ranked = sorted(values, key=lambda v: (-max(share_base(v), share(v)), v))
     shown, folded = ranked[:most], ranked[most:]
     rows = [_row(value, [value], base, here) for value in shown if value != OTHER]
@@ -86,11 +93,6 @@ def _shift(label: str, base: Counts | None, here: Counts, most: int) -> Shift:
     if base is not None and n_base and n:
         distance = sum(abs(share(v) - share_base(v)) for v in values) / 2
     return Shift(label, distance, tuple(rows))
-
-
-def _named(base: Counts, here: Counts) -> set[str]:
-    """All values. One that the base may have among its ``other`` ones is new all the same."""
-    return {*base, *here}
 
 
 def _row(value: str, values: Iterable[str], base: Counts | None, here: Counts) -> ShiftRow:
