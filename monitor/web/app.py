@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from datetime import timedelta
 
 import structlog
 from fastapi import FastAPI, Request, Response
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
-from jinja2 import Environment, select_autoescape
+from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,16 +14,18 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.errors import StoreError
-from monitor.records import ALL
 from monitor.service.snapshot import Snapshot
 from monitor.store.engine import Database
 from monitor.web.api import api_routes
+from monitor.web.assets import Assets
 from monitor.web.ingest import RETRY, Door, error, ingest_routes, refused
+from monitor.web.pages import PageParts, Pages, page_routes
 
 log = structlog.get_logger()
 SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; "
-    "form-action 'none'; frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
@@ -42,6 +43,7 @@ class WebParts:
     database: Database
     not_ready: Callable[[], Sequence[str]]
     door: Door
+    slide: timedelta = timedelta(minutes=15)
 
 
 def create_app(parts: WebParts) -> FastAPI:
@@ -54,10 +56,13 @@ def create_app(parts: WebParts) -> FastAPI:
     )
     app.include_router(ingest_routes(parts.door))
     app.include_router(api_routes(parts.latest, parts.database))
-    templates = Environment(autoescape=select_autoescape(default=True), trim_blocks=True)
-    page = templates.from_string(_resource("templates", "status.html"))
+    assets = Assets()
+    app.include_router(assets.routes())
+    around = PageParts(parts.latest, parts.database, parts.registry, parts.not_ready, parts.slide)
+    pages = Pages(around, assets)
+    app.include_router(page_routes(around, pages))
 
-    _answer_errors(app)
+    _answer_errors(app, pages)
 
     app.add_middleware(_SecurityHeaders)
 
@@ -80,14 +85,6 @@ def create_app(parts: WebParts) -> FastAPI:
             {"ready": not reasons, "reasons": reasons}, status_code=503 if reasons else 200
         )
 
-    @app.get("/")
-    def status() -> HTMLResponse:
-        return HTMLResponse(page.render(snapshot=parts.latest(), all_slice=ALL))
-
-    @app.get("/static/status.css")
-    def style() -> Response:
-        return Response(_resource("static", "status.css"), media_type="text/css")
-
     return app
 
 
@@ -109,11 +106,16 @@ class _SecurityHeaders:
 _RAW_HEADERS = [(name.lower().encode(), text.encode()) for name, text in SECURITY_HEADERS.items()]
 
 
-def _answer_errors(app: FastAPI) -> None:
-    """Every failure as ``{"error": ...}``; what the database could not do may be tried again."""
+def _answer_errors(app: FastAPI, pages: Pages) -> None:
+    """Every failure as ``{"error": ...}``, or as a page for those who look at pages.
+
+    What the database could not do may be tried again.
+    """
 
     @app.exception_handler(HTTPException)
-    def as_json(_: Request, exc: HTTPException) -> JSONResponse:
+    def in_words(request: Request, exc: HTTPException) -> Response:
+        if "text/html" in request.headers.get("accept", ""):
+            return pages.error(exc.status_code, str(exc.detail))
         return error(exc.status_code, str(exc.detail), exc.headers)
 
     def not_now(request: Request, exc: Exception) -> Response:
@@ -126,7 +128,3 @@ def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def unexpected(request: Request, _: Exception) -> Response:
         return refused(request, 500, "this failed, and the log says why", SECURITY_HEADERS)
-
-
-def _resource(folder: str, name: str) -> str:
-    return files("monitor.web").joinpath(folder, name).read_text(encoding="utf-8")

@@ -1,0 +1,151 @@
+"""How one stream went over time, for charts that show no more windows than a screen can."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import case, func, select, text
+from sqlalchemy.orm import Session
+
+from monitor.records import ALL, Signal, Verdict, WindowId
+from monitor.store.statements import in_chunks
+from monitor.store.tables import (
+    IS_DRIFTING,
+    IS_PERSISTENT,
+    EvidenceRow,
+    MeasurementRow,
+    WindowRow,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TimelinePoint:
+    """What a line in a chart needs of one measurement."""
+
+    signal: Signal
+    window: WindowId
+    n: int
+    verdict: Verdict
+    value: float | None
+    low: float | None
+    high: float | None
+    null_mean: float | None
+    threshold: float | None
+    excess_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WorstOfWindow:
+    """The largest excess in one window, over the signals of the whole stream."""
+
+    window: WindowId
+    excess_ratio: float | None
+    is_drifting: bool
+
+
+def windows_between(
+    session: Session, stream: str, start: datetime, end: datetime
+) -> list[WindowId]:
+    """Measured windows that start within ``[start, end)``, oldest first."""
+    row = WindowRow
+    rows = session.execute(
+        select(row.start, row.end)
+        .where(row.stream == stream, row.start >= start, row.start < end)
+        .order_by(row.start, row.end)
+    )
+    return [WindowId(*r) for r in rows]
+
+
+def points_of(
+    session: Session, stream: str, slice_key: str, windows: Sequence[WindowId]
+) -> list[TimelinePoint]:
+    """Every signal in these windows, by signal and time."""
+    row = MeasurementRow
+    wanted = set(windows)
+    found = [
+        TimelinePoint(Signal(signal), WindowId(start, end), n, Verdict(verdict), *numbers)
+        for chunk in in_chunks(sorted({w.start for w in windows}))
+        for signal, start, end, n, verdict, *numbers in session.execute(
+            select(
+                row.signal,
+                row.window_start,
+                row.window_end,
+                row.n,
+                row.verdict,
+                row.value,
+                row.low,
+                row.high,
+                row.null_mean,
+                row.threshold,
+                row.excess_ratio,
+            ).where(
+                row.stream == stream,
+                row.slice_key == slice_key,
+                row.signal.in_(list(Signal)),  # all: with it the unique index is used to its end
+                row.window_start.in_(chunk),
+            )
+        )
+    ]
+    return sorted((p for p in found if p.window in wanted), key=lambda p: (p.signal, p.window))
+
+
+def drifting_starts(
+    session: Session, stream: str, slice_key: str, start: datetime, end: datetime
+) -> list[datetime]:
+    """Starts, within ``[start, end)``, of windows in which any signal is drifting."""
+    row = MeasurementRow
+    return list(
+        session.scalars(
+            select(row.window_start)
+            .distinct()
+            .where(
+                row.stream == stream,
+                row.slice_key == slice_key,
+                row.window_start >= start,
+                row.window_start < end,
+                text(IS_DRIFTING),
+            )
+            .order_by(row.window_start)
+        )
+    )
+
+
+def persistent_starts(
+    session: Session, stream: str, slice_key: str, start: datetime, end: datetime
+) -> list[datetime]:
+    """The same of windows in which the evidence of any signal stands."""
+    row = EvidenceRow
+    return list(
+        session.scalars(
+            select(row.window_start)
+            .distinct()
+            .where(
+                row.stream == stream,
+                row.slice_key == slice_key,
+                row.window_start >= start,
+                row.window_start < end,
+                text(IS_PERSISTENT),
+            )
+            .order_by(row.window_start)
+        )
+    )
+
+
+def worst_of_windows(
+    session: Session, stream: str, after: datetime, slice_key: str = ALL
+) -> list[WorstOfWindow]:
+    """The largest excess of every window that starts after a time, oldest first."""
+    row = MeasurementRow
+    is_out = func.max(case((row.verdict == Verdict.DRIFTING.value, 1), else_=0))
+    rows = session.execute(
+        select(row.window_start, row.window_end, func.max(row.excess_ratio), is_out)
+        .where(
+            row.stream == stream,
+            row.slice_key == slice_key,
+            row.signal.in_(list(Signal)),
+            row.window_start > after,
+        )
+        .group_by(row.window_start, row.window_end)
+        .order_by(row.window_start, row.window_end)
+    )
+    return [WorstOfWindow(WindowId(s, e), excess, bool(out)) for s, e, excess, out in rows]
