@@ -70,6 +70,7 @@ class Embedder:
     encoders: EncoderPair
     limits: ImageLimits
     with_thumbnails: bool
+    thumbnail_side: int = THUMBNAIL_SIDE
     dropped: frozenset[str] = frozenset()
 
     def images(self, files: Mapping[str, bytes]) -> list[ImageVector]:
@@ -88,7 +89,7 @@ class Embedder:
                     refused.append(ImageVector(key, None, None, exc.reason))
                     continue
                 thumbnails[key] = (
-                    thumbnail_jpeg(image, THUMBNAIL_SIDE) if self.with_thumbnails else None
+                    thumbnail_jpeg(image, self.thumbnail_side) if self.with_thumbnails else None
                 )
                 yield image
 

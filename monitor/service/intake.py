@@ -26,8 +26,9 @@ from monitor.store.streams import (
     partition_watermarks,
 )
 from monitor.store.targets import samples_named, set_targets
+from monitor.store.teacher import plan_asks
 from monitor.traffic.formats.wire import Caps, Format, Reason, Record, Wire
-from monitor.traffic.sampling import Kept, PaneSampler
+from monitor.traffic.sampling import Kept, PaneSampler, is_chosen
 
 MAX_AHEAD = timedelta(minutes=5)  # how far a client's clock may be ahead of ours
 KNOWN_PANES_MAX = 20_000
@@ -43,7 +44,7 @@ Times = dict[str, tuple[datetime, datetime]]  # stream -> first and last event t
 
 @dataclass(frozen=True, slots=True)
 class SamplingRules:
-    """Which exchanges are kept, and how long one may come late."""
+    """Which exchanges are kept, how long one may come late, and what share the teacher answers."""
 
     per_pane: int
     seed: int
@@ -51,6 +52,7 @@ class SamplingRules:
     lateness: timedelta
     target_lateness: timedelta
     max_streams: int
+    teacher_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +247,9 @@ class Intake:
             {stream: found.times[stream] for stream in {t.stream for t in tallies}},
         )
         kept = keep_candidates(session, fresh, self.rules.per_pane, now)
+        if share := self.rules.teacher_share:
+            names = ((c.exchange.stream, c.exchange.id) for c in fresh)
+            plan_asks(session, [name for name in names if is_chosen(share, *name)], now)
         found.outcomes += Counter(
             {
                 SAMPLED: kept.kept,

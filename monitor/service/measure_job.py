@@ -7,7 +7,7 @@ from datetime import datetime
 import structlog
 
 from monitor.errors import MonitorError
-from monitor.records import ALL, Measurement, Verdict, WindowId, WindowSummary
+from monitor.records import ALL, Measurement, TargetSource, Verdict, WindowId, WindowSummary
 from monitor.service.measure import Measurer, MeasureRules, count_image_states, uniform_sample
 from monitor.service.shelf import LoadedReference, ReferenceShelf
 from monitor.store.engine import Database
@@ -145,6 +145,10 @@ class MeasureJob:
             n_targets=sum(sample.z_target is not None for sample in judged),
             image_states=count_image_states(samples),
             measured_at=self._clock(),
+            n_teacher_targets=sum(
+                sample.z_target is not None and sample.target_source == TargetSource.TEACHER
+                for sample in judged
+            ),
         )
         with self._database.begin() as session:
             record_novelty(session, reference.reference.digest, novelty.fresh)

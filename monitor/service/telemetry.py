@@ -5,7 +5,10 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-JOBS = ("ingest", "embed", "measure", "retain")
+from monitor.service.teacher import Outcome
+from monitor.store.teacher import Skip
+
+JOBS = ("ingest", "embed", "measure", "retain", "teacher")
 
 
 class Telemetry:
@@ -38,6 +41,28 @@ class Telemetry:
             ["source"],
             registry=registry,
         )
+        self.teacher_calls = Counter(
+            "mllm_monitor_teacher_calls_total",
+            "Calls of the teacher, by how they ended.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.teacher_skipped = Counter(
+            "mllm_monitor_teacher_skipped_total",
+            "Samples that the teacher was to answer and does not, by why.",
+            ["reason"],
+            registry=registry,
+        )
+        self.teacher_tokens = Counter(
+            "mllm_monitor_teacher_tokens_total",
+            "Tokens that calls of the teacher cost, estimated where it does not tell.",
+            registry=registry,
+        )
+        self.teacher_breaker = Gauge(
+            "mllm_monitor_teacher_breaker_open",
+            "1 where the teacher is left alone because it failed, else 0.",
+            registry=registry,
+        )
         leader = Gauge(
             "mllm_monitor_leader", "1 where this process runs the jobs.", registry=registry
         )
@@ -45,6 +70,10 @@ class Telemetry:
         for job in JOBS:
             self._job_seconds.labels(job)
             self._job_failures.labels(job)
+        for outcome in Outcome:
+            self.teacher_calls.labels(outcome)
+        for reason in Skip:
+            self.teacher_skipped.labels(reason)
 
     @contextmanager
     def job(self, name: str) -> Iterator[None]:

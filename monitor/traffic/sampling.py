@@ -12,6 +12,7 @@ from monitor.records import floor_time
 Item = TypeVar("Item")
 
 _SHIFT = 2**63  # databases have no unsigned 64-bit integers; subtracting keeps the order
+_CHOICE_BYTES = 8
 _NEVER_FULL = 2**63  # above every priority
 _NO_PANES: Mapping[tuple[str, datetime], int] = {}
 
@@ -19,6 +20,16 @@ _NO_PANES: Mapping[tuple[str, datetime], int] = {}
 def priority(seed: int, stream: str, exchange_id: str) -> int:
     """64-bit hash of the three, as a signed integer; replays and replicas agree on it."""
     return _finish(_prefix(seed, stream), exchange_id)
+
+
+def is_chosen(share: float, stream: str, exchange_id: str) -> bool:
+    """Whether an exchange is among a share that is drawn uniformly, by a hash of its own.
+
+    It has nothing to do with the priority that exchanges are kept by; replicas agree on it.
+    """
+    name = f"{stream}\0{exchange_id}".encode(errors="surrogatepass")
+    digest = blake2b(name, digest_size=_CHOICE_BYTES, person=b"chosen").digest()
+    return int.from_bytes(digest) < share * 2 ** (8 * _CHOICE_BYTES)
 
 
 def uniform_threshold(pane_maxima: Iterable[int | None]) -> int | None:
