@@ -81,12 +81,24 @@ def without_rare(
     A value that only those may have had is no longer named; the counts are too high by as many.
     """
     return {
-        name: _bounded(
-            Counter({v: n for v, n in values.items() if n > removed}),
-            others=sum(n for n in values.values() if n <= removed),
-        )
+        name: _unnamed(values, lambda value, values=values: values[value] <= removed)
         for name, values in counts.items()
     }
+
+
+def without_value(
+    counts: Mapping[str, Mapping[str, int]], label: str, value: str
+) -> dict[str, dict[str, int]]:
+    """The counts without the name of one value."""
+    return {
+        name: _unnamed(values, lambda each, name=name: (name, each) == (label, value))
+        for name, values in counts.items()
+    }
+
+
+def _unnamed(counts: Mapping[str, int], is_gone: Callable[[str], bool]) -> dict[str, int]:
+    left = Counter({value: n for value, n in counts.items() if not is_gone(value)})
+    return _bounded(left, sum(counts.values()) - left.total())
 
 
 def _bounded(counts: Counter[str], others: int = 0) -> dict[str, int]:

@@ -16,7 +16,7 @@ from monitor.reference.artefact import CALIBRATION, DENSITY, Arrays, digest_of
 from monitor.reference.build import states_of
 from monitor.reference.conditional import Progress, silent
 from monitor.reference.removal import without
-from monitor.service.derived import without_rare
+from monitor.service.derived import without_rare, without_value
 from monitor.service.shelf import INDEXES
 from monitor.store import forgetting
 from monitor.store.engine import Database
@@ -91,7 +91,7 @@ class Forgetter:
             ReferenceTooSmallError: if a reference would have too few exchanges left.
             StoreError: if references have changed meanwhile.
         """
-        replacements = self._replacements(found, progress)
+        replacements = self._replacements(wanted, found, progress)
         with self.database.begin() as session:
             now_found = _find(session, wanted)
             if now_found.references != found.references:
@@ -125,13 +125,17 @@ class Forgetter:
         )
         return counts, replacements
 
-    def _replacements(self, found: Found, progress: Progress) -> list[Replacement]:
+    def _replacements(
+        self, wanted: Wanted, found: Found, progress: Progress
+    ) -> list[Replacement]:
         renamed: dict[str, str] = {}
         made = []
         with self.database.read() as session:
             versions = [v for v in list_references(session) if v.digest in found.references]
         for version in versions:  # the oldest first, so each before those calibrated from it
             one = self._without(version, found.references[version.digest], renamed, progress)
+            if wanted.label is not None:
+                one = _without_label(one, wanted.label)
             renamed[version.digest] = one.new.digest
             made.append(one)
         return made
@@ -192,6 +196,14 @@ def _find(session: Session, wanted: Wanted) -> Found:
         elif not reference_samples(session, version.digest, [0]):
             unknown.append(version.identity)
     return Found(frozenset(samples), references, tuple(unknown))
+
+
+def _without_label(made: Replacement, label: tuple[str, str]) -> Replacement:
+    labels = made.new.facts.get("labels")
+    if not isinstance(labels, dict):
+        return made
+    facts = {**made.new.facts, "labels": without_value(labels, *label)}
+    return replace(made, new=replace(made.new, facts=facts))
 
 
 def _facts(

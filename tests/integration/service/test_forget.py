@@ -180,6 +180,31 @@ def test_a_reference_is_replaced_by_one_without_the_vectors(rig: Rig) -> None:
     }
 
 
+def facts_after(rig: Rig, wanted: Wanted) -> dict[str, object]:
+    """Facts of the reference once this is forgotten of it."""
+    labels = {"tenant": {"t0": 200, "t1": 99, "ann": 1}, "language": {"en": 300}}
+    store_known_reference(rig.database, names(f"{STREAM}-0-1", ANIMAL), labels=labels)
+    admit(rig.around.intake, [*traffic(60, 40), exchange(ANIMAL)])
+    rig.work()
+    forget(rig, wanted)
+    with rig.database.read() as session:
+        (version,) = list_references(session)
+    return dict(version.facts)
+
+
+def test_a_reference_no_longer_names_a_label_of_the_forgotten_alone(rig: Rig) -> None:
+    facts = facts_after(rig, Wanted(exchange_id=ANIMAL))
+    assert facts["labels"] == {
+        "tenant": {"t0": 200, "t1": 99, "other": 1},
+        "language": {"en": 300},
+    }
+
+
+def test_a_reference_no_longer_names_a_label_that_is_forgotten(rig: Rig) -> None:
+    facts = facts_after(rig, Wanted(label=("tenant", "t1")))
+    assert facts["labels"] == {"tenant": {"t0": 200, "other": 100}, "language": {"en": 300}}
+
+
 def test_a_version_calibrated_from_a_replaced_one_names_the_new_one(rig: Rig) -> None:
     old = store_known_reference(rig.database, names("a"))
     arrays = {**small_reference().arrays, "burn_in/emi/sizes": np.arange(3)}

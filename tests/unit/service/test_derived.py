@@ -18,6 +18,7 @@ from monitor.service.derived import (
     language_of,
     with_derived,
     without_rare,
+    without_value,
 )
 from monitor.service.privacy import Privacy
 from monitor.simulate.questions import Language, draw_question, question_text
@@ -195,3 +196,11 @@ def test_a_value_that_only_the_forgotten_may_have_had_is_no_longer_named() -> No
     counts = {"tenant": {"acme": 40, "ann": 2, "bob": 3, "other": 5}}
     assert without_rare(counts, 2) == {"tenant": {"acme": 40, "bob": 3, "other": 7}}
     assert without_rare(counts, 40) == {"tenant": {"other": 50}}
+
+
+def test_the_name_of_one_value_can_be_taken_out() -> None:
+    counts = {"tenant": {"acme": 40, "ann": 2}, "user": {"ann": 9}}
+    assert without_value(counts, "tenant", "ann") == {
+        "tenant": {"acme": 40, "other": 2},
+        "user": {"ann": 9},
+    }
