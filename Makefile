@@ -30,14 +30,19 @@ clean:
 	rm -rf $(VENV)
 
 .PHONY: system-packages
-# promtool checks the metrics, chromium opens the pages; where they cannot be installed their tests are
-# skipped and say so.
+# Programs that check what is shipped and open the pages, as PROGRAM:PACKAGE; where one cannot be
+# installed its tests are skipped and say so.
+PROGRAMS := promtool:prometheus amtool:prometheus-alertmanager chromium:chromium \
+  docker-compose:docker-compose kubectl:kubernetes-client
 system-packages:
-	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium >/dev/null; \
-	fi
-	@if ! command -v promtool >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends prometheus >/dev/null; \
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  is_fresh=; \
+	  for pair in $(PROGRAMS); do \
+	    command -v "$${pair%:*}" >/dev/null && continue; \
+	    [ "$$is_fresh" ] || apt-get update -qq; is_fresh=yes; \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$${pair#*:}" >/dev/null \
+	      || echo "$${pair#*:} cannot be installed" >&2; \
+	  done; \
 	fi
 
 $(VENV)/bin/pip:
