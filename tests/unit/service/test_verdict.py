@@ -147,3 +147,23 @@ def test_a_small_shift_that_lasts_is_said_to_be_slow_with_its_beginning() -> Non
         f"Has the traffic changed? Slowly: the images {since}.",
         f"Have the answers got worse? Slowly: EMI 0.250 ± 0.050, normally 0.500 {since}.",
     ]
+
+
+def test_changed_logging_is_said_first_and_not_called_a_change_of_the_traffic() -> None:
+    logging = measured(Signal.IMAGE_LOGGING, Verdict.DRIFTING, terms=("truncated",))
+    words = in_words([*CALM, logging])
+    assert words[0] == (
+        "Logging changed: 25% of the images are logged in another way, more of them as truncated, "
+        "than in the reference (2.5 x threshold), so images and answers are judged by what can "
+        "still be compared."
+    )
+    assert words[1:] == in_words(CALM)
+
+
+def test_logging_that_changes_slowly_is_said_with_its_beginning() -> None:
+    slow = measured(Signal.IMAGE_LOGGING, persistent=True, evidence_since=START)
+    assert in_words([*CALM, slow])[0].startswith("Logging changed slowly: 25% of the images")
+
+
+def test_calm_logging_is_not_spoken_of() -> None:
+    assert in_words([*CALM, measured(Signal.IMAGE_LOGGING)]) == in_words(CALM)
