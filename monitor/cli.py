@@ -388,6 +388,45 @@ def reference_activate(config: Path | None, name: str, stream: str, without_qual
     activate_reference(_settings(config), name, stream, without_quality=without_quality)
 
 
+@reference.command("promote")
+@click.option("--stream", required=True, help="The stream, which it will judge.")
+@click.option("--since", type=TIME, required=True, help="Start of what is to be normal, UTC.")
+@click.option("--until", type=TIME, help="Its end; default: what is measured so far.")
+@click.option("--name", help="Name of the version; default: that of the reference in force.")
+@click.option("--include-drifting", is_flag=True, help="Take windows too that were drifting.")
+@click.option("--dry-run", "is_dry", is_flag=True, help="Say what would change, store nothing.")
+@click.option(
+    "--activate/--no-activate", default=False, help="Let it judge the stream at once; default: no."
+)
+@AS_JSON
+@click.pass_obj
+def reference_promote(
+    config: Path | None,
+    stream: str,
+    since: datetime,
+    until: datetime | None,
+    name: str | None,
+    include_drifting: bool,
+    is_dry: bool,
+    activate: bool,
+    as_json: bool,
+) -> None:
+    """Accept past windows of a stream as the new normal.
+
+    A version of the reference is built from the samples that are stored of that time, without
+    windows that were drifting unless these are meant. What changes is shown before anything is
+    activated; the version of before stays and can be activated again.
+    """
+    from monitor.commands.promote import Wish, promote_reference
+    from monitor.service.promotion_choice import PromotionWish
+
+    until = until or datetime.now(UTC)
+    past = PromotionWish(
+        stream, since.replace(tzinfo=UTC), until.replace(tzinfo=UTC), name, include_drifting
+    )
+    promote_reference(_settings(config), Wish(past, is_dry, activate, as_json))
+
+
 @reference.command("delete")
 @click.argument("name")
 @click.pass_obj

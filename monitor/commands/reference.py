@@ -20,7 +20,6 @@ from monitor.service.derived import DERIVED, label_counts
 from monitor.service.embedding import Embedder
 from monitor.service.ingest_job import Feed
 from monitor.service.reference_build import (
-    BuildRules,
     Embedding,
     LogReader,
     Selection,
@@ -30,6 +29,7 @@ from monitor.service.reference_build import (
 )
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.wiring import (
+    build_rules,
     image_files,
     image_limits,
     load_encoders,
@@ -96,7 +96,7 @@ def build_reference(settings: Settings, wish: Wish) -> None:
                 rows,
                 name=wish.name,
                 encoders=encoders,
-                rules=_rules(settings),
+                rules=build_rules(settings),
                 report=report,
                 conditional=conditional,
             )
@@ -197,17 +197,6 @@ def delete_one_reference(settings: Settings, name: str) -> None:
         delete_reference(session, version.digest)
     shutil.rmtree(settings.data_dir / "references" / version.digest, ignore_errors=True)
     say(f"{version.identity} is deleted")
-
-
-def _rules(settings: Settings) -> BuildRules:
-    windows = settings.windows
-    return BuildRules(
-        seed=settings.reference.seed,
-        calibration_share=settings.reference.calibration_share,
-        null_draws=settings.reference.null_draws,
-        smallest_window=windows.min_samples,
-        usual_window=settings.sampling.per_pane * int(windows.length / windows.pane),
-    )
 
 
 def finished_feed(settings: Settings, paths: Sequence[str], format_name: str) -> Feed:

@@ -15,14 +15,17 @@ from monitor.encoders.presets import Execution, ModelChoice, pretrained_encoders
 from monitor.encoders.vision import LONGEST_SIDE
 from monitor.errors import EncoderError
 from monitor.service.daemon import Job, guarded
+from monitor.service.derived import DERIVED
 from monitor.service.embed_job import EmbedJob
-from monitor.service.embedding import Embedder, ImageFiles
+from monitor.service.embedding import THUMBNAIL_SIDE, Embedder, ImageFiles
 from monitor.service.ingest_job import Feed, IngestJob
 from monitor.service.intake import Intake, SamplingRules
 from monitor.service.investigation import Investigator
 from monitor.service.measure import MeasureRules
 from monitor.service.measure_job import MeasureJob
 from monitor.service.privacy import Privacy
+from monitor.service.promotion import Promoter, PromotionRules
+from monitor.service.reference_build import BuildRules
 from monitor.service.retain_job import RetainJob, RetentionRules
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.snapshot import Publisher
@@ -172,7 +175,25 @@ def privacy_of(settings: Settings) -> Privacy:
     return privacy if wanted.content_retention else replace(privacy, thumbnails=False)
 
 
-def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
+def why_nothing_is_sent(settings: Settings) -> str | None:
+    """Why the teacher that is set gets no question; None if it gets some."""
+    kept = settings.privacy
+    if not kept.content_retention:
+        return "privacy.content_retention is 0: no content is kept that a teacher could be sent"
+    if "text" not in kept.keep:
+        return "privacy.keep lacks text: no query is kept that a teacher could be sent"
+    return None
+
+
+def teacher_share(settings: Settings) -> float:
+    """Share of the samples that the teacher answers; 0 where there is none."""
+    is_on = settings.teacher.url and why_nothing_is_sent(settings) is None
+    return settings.teacher.share if is_on else 0.0
+
+
+def make_intake(
+    settings: Settings, database: Database, clock: Clock, *, asks_teacher: bool = False
+) -> Intake:
     """What admits batches of records."""
     windows, sampling = settings.windows, settings.sampling
     late = windows.lateness if windows.target_lateness is None else windows.target_lateness
@@ -183,6 +204,7 @@ def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
         lateness=windows.lateness,
         target_lateness=late,
         max_streams=sampling.max_streams,
+        teacher_share=teacher_share(settings) if asks_teacher else 0.0,
     )
     return Intake(
         database=database,
@@ -196,6 +218,45 @@ def make_intake(settings: Settings, database: Database, clock: Clock) -> Intake:
 def measure_rules(settings: Settings, encoders: EncoderPair) -> MeasureRules:
     """How traffic is cut and how sure an alarm must be."""
     return _rules(settings, encoders.digest)
+
+
+def build_rules(settings: Settings) -> BuildRules:
+    """How a reference is split, drawn from and used."""
+    windows = settings.windows
+    return BuildRules(
+        seed=settings.reference.seed,
+        calibration_share=settings.reference.calibration_share,
+        null_draws=settings.reference.null_draws,
+        smallest_window=windows.min_samples,
+        usual_window=settings.sampling.per_pane * int(windows.length / windows.pane),
+    )
+
+
+def make_promoter(
+    settings: Settings, database: Database, encoders: EncoderPair, *, workers: int
+) -> Promoter:
+    """What makes a reference of past windows."""
+    privacy = privacy_of(settings)
+    return Promoter(
+        database=database,
+        shelf=ReferenceShelf(
+            database=database,
+            data_dir=settings.data_dir,
+            encoder_digest=encoders.digest,
+            encoder_name=encoders.name,
+        ),
+        encoders=encoders,
+        measure=measure_rules(settings, encoders),
+        rules=PromotionRules(
+            build=build_rules(settings),
+            max_samples=settings.reference.max_samples,
+            content=privacy.content if settings.privacy.content_retention else frozenset(),
+            labels=tuple(dict.fromkeys((*DERIVED, *settings.slices.labels))),
+            redacted=privacy.redact.identity,
+            workers=workers,
+        ),
+        clock=utc_now,
+    )
 
 
 def make_investigator(settings: Settings, database: Database, clock: Clock) -> Investigator:
@@ -248,7 +309,12 @@ class Surroundings:
 
 
 def make_surroundings(
-    settings: Settings, database: Database, clock: Clock, stop: Event
+    settings: Settings,
+    database: Database,
+    clock: Clock,
+    stop: Event,
+    *,
+    asks_teacher: bool = False,
 ) -> Surroundings:
     """Everything that can be had before the encoders are loaded."""
     return Surroundings(
@@ -257,7 +323,7 @@ def make_surroundings(
         stop=stop,
         telemetry=Telemetry(CollectorRegistry()),
         publisher=Publisher(database=database, clock=clock),
-        intake=make_intake(settings, database, clock),
+        intake=make_intake(settings, database, clock, asks_teacher=asks_teacher),
     )
 
 
@@ -276,6 +342,8 @@ def make_jobs(
         encoders,
         image_limits(settings),
         with_thumbnails=privacy.thumbnails,
+        # What the teacher is shown is what is kept.
+        thumbnail_side=settings.teacher.image_side if settings.teacher.url else THUMBNAIL_SIDE,
         dropped=privacy.dropped,
     )
     shelf = ReferenceShelf(
