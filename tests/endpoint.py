@@ -1,7 +1,7 @@
 """An OpenAI-compatible endpoint on a real socket that answers as it is told to."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -66,26 +66,20 @@ class FakeEndpoint:
 
     def _respond(self) -> Response:
         kind, _, value = self.behaviour.partition(":")
-        match kind:
-            case "status":
-                return PlainTextResponse(f"it said {KEY}", int(value))
-            case "throttle":
-                return PlainTextResponse("slower", 429, {"Retry-After": value})
-            case "redirect":
-                return RedirectResponse(f"{self.address}/elsewhere", 307)
-            case "garbage":
-                return PlainTextResponse(value)
-            case "huge":
-                return StreamingResponse(_endless(), media_type="application/json")
-            case "drip":
-                return StreamingResponse(_drip(), media_type="application/json")
-            case "cut_off":
-                return JSONResponse(completion(finish_reason="length"))
-            case "decline":
-                return JSONResponse(completion(None, message={"refusal": "No."}))
-            case "silent":
-                return JSONResponse(completion(" \n"))
-        return JSONResponse(completion(value or ANSWER))
+        elsewhere = f"{self.address}/elsewhere"
+        made: dict[str, Callable[[], Response]] = {
+            "answer": lambda: JSONResponse(completion()),
+            "status": lambda: PlainTextResponse(f"it said {KEY}", int(value)),
+            "throttle": lambda: PlainTextResponse("slower", 429, {"Retry-After": value}),
+            "redirect": lambda: RedirectResponse(elsewhere, 307),
+            "garbage": lambda: PlainTextResponse(value),
+            "huge": lambda: StreamingResponse(_endless(), media_type="application/json"),
+            "drip": lambda: StreamingResponse(_drip(), media_type="application/json"),
+            "cut_off": lambda: JSONResponse(completion(finish_reason="length")),
+            "decline": lambda: JSONResponse(completion(None, message={"refusal": "No."})),
+            "silent": lambda: JSONResponse(completion(" \n")),
+        }
+        return made[kind]()
 
 
 async def _endless() -> AsyncIterator[bytes]:
