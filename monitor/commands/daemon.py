@@ -18,6 +18,7 @@ from monitor.service.wiring import (
     configured_feeds,
     forget_leftovers,
     load_encoders,
+    make_investigator,
     make_jobs,
     make_surroundings,
     opened_database,
@@ -97,6 +98,7 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
         latest=around.publisher.latest,
         database=around.database,
         not_ready=lambda: [*waiting_for, *_database_trouble(around)],
+        investigator=make_investigator(settings, around.database, around.clock),
         door=Door(
             admit=admit,
             tokens=Tokens(http.tokens_file, http.given_tokens),

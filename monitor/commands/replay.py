@@ -26,7 +26,7 @@ from monitor.store.counters import all_counts
 from monitor.store.references import active_references
 from monitor.traffic.formats.detect import NAMES
 from monitor.traffic.sources.jsonl import FileSource
-from monitor.web.api import as_json as measurement_json
+from monitor.web.api.measurements import as_json as measurement_json
 
 SOURCE = "replay"
 

@@ -14,11 +14,14 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.errors import StoreError
+from monitor.service.investigation import Investigator
 from monitor.service.snapshot import Snapshot
 from monitor.store.engine import Database
-from monitor.web.api import api_routes
+from monitor.web.api.routes import api_routes
 from monitor.web.assets import Assets
+from monitor.web.beside import comparison_routes
 from monitor.web.ingest import RETRY, Door, error, ingest_routes, refused
+from monitor.web.investigation import investigation_routes
 from monitor.web.pages import PageParts, Pages, page_routes
 
 log = structlog.get_logger()
@@ -43,6 +46,7 @@ class WebParts:
     database: Database
     not_ready: Callable[[], Sequence[str]]
     door: Door
+    investigator: Investigator
     slide: timedelta = timedelta(minutes=15)
 
 
@@ -55,12 +59,14 @@ def create_app(parts: WebParts) -> FastAPI:
         openapi_url="/api/v1/openapi.json",
     )
     app.include_router(ingest_routes(parts.door))
-    app.include_router(api_routes(parts.latest, parts.database))
+    app.include_router(api_routes(parts.latest, parts.database, parts.investigator))
     assets = Assets()
     app.include_router(assets.routes())
     around = PageParts(parts.latest, parts.database, parts.registry, parts.not_ready, parts.slide)
     pages = Pages(around, assets)
     app.include_router(page_routes(around, pages))
+    app.include_router(investigation_routes(around, pages, parts.investigator))
+    app.include_router(comparison_routes(around, pages, parts.investigator))
 
     _answer_errors(app, pages)
 

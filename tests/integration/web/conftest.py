@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from monitor.service.intake import Batch, Receipt
+from monitor.service.wiring import make_investigator
 from monitor.store.engine import open_database
 from monitor.traffic.formats.reading import Reading
 from monitor.traffic.formats.uploads import NO_UPLOADS, Uploads
@@ -77,6 +78,7 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
                     latest=rig.around.publisher.latest,
                     database=database,
                     not_ready=lambda: site.reasons,
+                    investigator=make_investigator(rig.settings, database, rig.clock),
                     door=Door(
                         admit=admit_lines,
                         tokens=Tokens(tokens_file, tokens),
