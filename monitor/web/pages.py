@@ -183,10 +183,10 @@ def parse_time(value: str | None) -> datetime | None:
             # A plus sign that was not escaped comes as a space.
             time = datetime.fromisoformat(value.replace(" ", "+"))
             time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-        if not EPOCH <= time < LAST:
-            raise ValueError("too far away to add a span to it")
     except (ValueError, OverflowError) as exc:
         raise HTTPException(400, f"expected Unix seconds or RFC 3339, got {value!r}") from exc
+    if not EPOCH <= time < LAST:
+        raise HTTPException(400, f"{value!r} is too far away")
     return time
 
 
