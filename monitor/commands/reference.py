@@ -276,7 +276,9 @@ def _as_json(version: ReferenceVersion, active: dict[str, str]) -> dict[str, obj
 
 def _flat(value: dict[str, object], prefix: str = "") -> Iterator[tuple[str, object]]:
     for key, inner in value.items():
-        if isinstance(inner, dict):
+        if isinstance(inner, dict) and prefix == "labels.":
+            yield f"{prefix}{key}", [f"{label} {count}" for label, count in inner.items()]
+        elif isinstance(inner, dict):
             yield from _flat(inner, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", inner

@@ -63,3 +63,21 @@ def test_a_replay_judges_no_exchange_that_the_reference_was_built_from(
     assert "window_overlaps_reference" in program.err
     measured = [json.loads(line) for line in program.out.splitlines()]
     assert {m["n"] for m in measured if m["signal"] == "textual_discrepancy"} == {300}
+
+
+def test_a_reference_remembers_how_its_exchanges_are_labelled(
+    program: Program, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    more = "streams: {by: [stream, tenant]}\nslices: {labels: [language, tenant]}\n"
+    (tmp_path / "monitor.yaml").write_text(SETTINGS + more)
+    given = ("day1.jsonl", "day2.jsonl", "--stream", "llava/acme")
+    assert program(capsys, "reference", "build", *given) == 0
+    assert program(capsys, "reference", "show", "reference", "--json") == 0
+    facts = json.loads(program.out)
+    labels = facts["labels"]
+    assert labels.keys() == {"language", "images", "image_size", "prompt_length", "tenant"}
+    assert {sum(counts.values()) for counts in labels.values()} == {facts["exchanges"]}
+    assert labels["tenant"] == {"acme": facts["exchanges"]}
+    assert labels["image_size"] == {"small": labels["images"]["1"], "none": labels["images"]["0"]}
+    assert program(capsys, "reference", "show", "reference") == 0
+    assert f"acme {facts['exchanges']}" in program.out
