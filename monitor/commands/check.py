@@ -12,7 +12,9 @@ from monitor.commands.terminal import in_one_line, put, put_json, say
 from monitor.encoders.encoder import EncoderPair
 from monitor.errors import MonitorError, SourceError
 from monitor.service.shelf import ReferenceShelf
-from monitor.service.wiring import configured_source, load_encoders
+from monitor.service.teacher import Teacher
+from monitor.service.teaching import endpoint_of
+from monitor.service.wiring import configured_source, load_encoders, why_nothing_is_sent
 from monitor.settings import Settings, SourceSettings
 from monitor.store.engine import open_database
 from monitor.store.migrations import current_revision, require_current
@@ -40,7 +42,7 @@ def check_settings(settings: Settings, *, as_json: bool) -> int:
         if loaded:
             findings += _guarded(lambda s: _references(s, loaded[0]), settings)
         findings += _guarded(content_findings, settings)
-    for part in (_sources, _images, _http, _sampling):
+    for part in (_sources, _images, _http, _sampling, _teacher):
         findings += _guarded(part, settings)
     for is_fine, text in findings:
         tell = say if as_json else put
@@ -155,6 +157,28 @@ def _http(settings: Settings) -> Iterator[Finding]:
     tokens = read_tokens(settings.http.tokens_file) + settings.http.given_tokens
     guarded = f"{len(tokens)} tokens" if tokens else "no token"
     yield True, f"http {settings.http.listen}, {guarded} needed to post"
+
+
+def _teacher(settings: Settings) -> Iterator[Finding]:
+    wanted = settings.teacher
+    if not wanted.url:
+        return
+    if problem := why_nothing_is_sent(settings):
+        yield False, f"teacher: {problem}"
+        return
+    with Teacher(endpoint_of(settings)) as teacher:
+        models = teacher.models()
+    if models is not None and wanted.model not in models:
+        yield False, f"teacher: the endpoint does not list the model {wanted.model}"
+        return
+    listed = "" if models is not None else ", which lists no models"
+    yield (
+        True,
+        f"teacher {wanted.model} at {wanted.url}{listed}: {wanted.share:.1%} of the samples, at "
+        f"most {wanted.calls_per_day} calls and {wanted.tokens_per_day} tokens a day",
+    )
+    if "thumbnails" not in settings.privacy.keep:
+        yield True, "  privacy.keep lacks thumbnails: queries with images are not sent"
 
 
 def _sampling(settings: Settings) -> Iterator[Finding]:
