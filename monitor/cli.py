@@ -272,6 +272,42 @@ def simulate(
 
 
 @cli.command()
+@click.option("--stream", help="Of this stream; default: of any.")
+@click.option("--window", help="Its end or a time within; default: the newest that is out.")
+@click.option("--slice", "slice_key", default="all", show_default=True, metavar="LABEL=VALUE")
+@click.option("--signal", help="Rank by this signal; default: the one that is most out.")
+@click.option("--exchanges", type=click.IntRange(0, 200), default=5, show_default=True)
+@AS_JSON
+@click.pass_obj
+def explain(
+    config: Path | None,
+    stream: str | None,
+    window: str | None,
+    slice_key: str,
+    signal: str | None,
+    exchanges: int,
+    as_json: bool,
+) -> None:
+    """Say why a window is out: since when, what, from whom, which exchanges.
+
+    The verdict comes in plain words first, then signals, slices by their exact share, groups of
+    what is new with the words they have, how the traffic has shifted, and the exchanges that add
+    most beside their nearest ones of the reference. Nothing is embedded: it takes seconds.
+    """
+    from monitor.commands.explain import Wish, run_explain
+
+    wish = Wish(
+        stream=stream,
+        window=window,
+        slice_key=slice_key,
+        signal=signal,
+        exchanges=exchanges,
+        as_json=as_json,
+    )
+    run_explain(_settings(config), wish)
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the settings in force as JSON.")
 @click.pass_obj
 def check(config: Path | None, as_json: bool) -> None:

@@ -12,6 +12,7 @@ from monitor.service.investigation import WEEK, CaseWish, Investigator
 from monitor.store.engine import Database
 from monitor.store.exemplars import find_exemplar
 from monitor.store.history import find_window
+from monitor.web.api.case_schema import CaseLine, ComparisonLine, StoredExchange
 from monitor.web.api.parameters import (
     MAX_NAME,
     PROBLEMS,
@@ -21,7 +22,7 @@ from monitor.web.api.parameters import (
     Stream,
     moment,
 )
-from monitor.web.api.schema import CaseLine, ComparisonLine, Shown, StoredExchange
+from monitor.web.api.schema import Shown
 from monitor.web.ingest import error
 
 LAST = {"last_week": WEEK, "yesterday": timedelta(days=1)}

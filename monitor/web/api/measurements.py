@@ -77,8 +77,8 @@ def measurement_routes(database: Database) -> APIRouter:
     ) -> JSONResponse:
         """Measurements of windows that end within `[start, end)`, oldest first.
 
-        By default those of the last day, and 5,000 of them. A page that is not the last has `next`; what is measured
-        meanwhile neither repeats nor skips anything of the pages after it.
+        By default those of the last day, and 5,000 of them. A page that is not the last has `next`;
+        what is measured meanwhile neither repeats nor skips anything of the pages after it.
         """
         most = limit or MAX_ROWS
         try:

@@ -1,6 +1,6 @@
 """``/api/v1/references`` with what is in them, and the thumbnails of images."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import JSONResponse
@@ -22,7 +22,9 @@ MAX_ROWS = 500
 # Content-addressed, but gone once retention or a person has it deleted: an hour, and in no cache
 # that several people share.
 CACHED = {"Cache-Control": "private, max-age=3600"}
-PICTURE = {200: {"content": {"image/jpeg": {}}, "description": "A small JPEG made by us."}}
+PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}, "description": "A small JPEG made by us."}
+}
 Digest = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 Limit = Annotated[int, Query(ge=1, le=MAX_ROWS)]
 

@@ -1,0 +1,87 @@
+"""``explain``: why a window is out, in a terminal or as JSON."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from monitor.commands.case_report import put_case
+from monitor.commands.terminal import put_json, say
+from monitor.errors import MonitorError, WindowNotFoundError
+from monitor.records import Signal
+from monitor.service.dissection import CaseLimits
+from monitor.service.investigation import CaseWish
+from monitor.service.logs import configure_logs
+from monitor.service.wiring import make_investigator, opened_database, utc_now
+from monitor.settings import Settings
+from monitor.store.engine import Database
+from monitor.store.history import find_window, newest_drifting, newest_stream
+from monitor.web.api.case_schema import CaseLine
+from monitor.web.api.parameters import moment
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the command line asks for; None is what is most worth looking at."""
+
+    stream: str | None
+    window: str | None
+    slice_key: str
+    signal: str | None
+    exchanges: int
+    as_json: bool
+
+
+def run_explain(settings: Settings, wish: Wish) -> None:
+    """Print the case of one window.
+
+    Raises:
+        MonitorError: in one line, if there is no such window; or, once what is known of it is
+            printed, if it cannot be taken apart.
+    """
+    configure_logs(level="warning", form=settings.logging.format)
+    signal = None if wish.signal is None else _signal(wish.signal)
+    end = None if wish.window is None else _time(wish.window)
+    with opened_database(settings) as database:
+        asked = _chosen(database, wish.stream, end)
+        investigator = make_investigator(settings, database, utc_now)
+        investigator.limits = replace(CaseLimits(), exchanges=wish.exchanges)
+        case = investigator.case(replace(asked, slice_key=wish.slice_key, signal=signal))
+    if wish.as_json:
+        put_json(CaseLine.of(case).model_dump(mode="json", by_alias=True))
+    else:
+        put_case(case)
+    if case.missing:
+        raise MonitorError(case.missing)
+
+
+def _chosen(database: Database, stream: str | None, end: datetime | None) -> CaseWish:
+    """The window that was asked for, else the newest that is out, else the newest of all."""
+    with database.read() as session:
+        if end is None:
+            found = newest_drifting(session, stream)
+            if found is not None:
+                return CaseWish(found[0], found[1].end)
+        name = stream or newest_stream(session)
+        if name is None or find_window(session, name) is None:
+            whose = "" if stream is None else f" of stream {stream!r}"
+            raise WindowNotFoundError(
+                f"no window{whose} has been measured yet; windows are measured once a reference is "
+                "active: `mllm-monitor reference build FILE`, then `run` or `replay`"
+            )
+    if end is None:
+        say("nothing is out of its normal range; this is the newest window")
+    return CaseWish(name, end)
+
+
+def _signal(name: str) -> Signal:
+    try:
+        return Signal(name)
+    except ValueError as exc:
+        known = ", ".join(Signal)
+        raise MonitorError(f"--signal must be one of {known}; got {name!r}") from exc
+
+
+def _time(text: str) -> datetime:
+    try:
+        return moment(text)
+    except ValueError as exc:
+        raise MonitorError(f"--window: {exc}") from exc
