@@ -75,14 +75,11 @@ def _signals(measurements: Sequence[Measurement]) -> Table:
 
 
 def _slices(slices: Sequence[RankedSlice]) -> Table:
-    totals: dict[str, int] = {}
-    for s in slices:
-        totals[s.label] = totals.get(s.label, 0) + s.n
     table = _table("slice", "n", "of exchanges", "share", "of the excess")
     for s in slices[:SHOWN_SLICES]:
         name = f"{s.label}={s.value}" if s.value is not None else f"without {s.label}"
         part = "" if s.part is None else f"{100 * s.part:.0f} %"
-        portion = f"{100 * s.n / totals[s.label]:.0f} %"
+        portion = f"{100 * s.portion:.0f} %"
         table.add_row(*map(_text, (name, str(s.n), portion, _number(s.share), part)))
     return table
 

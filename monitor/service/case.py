@@ -25,6 +25,7 @@ class RankedSlice:
     label: str
     value: str | None
     n: int
+    portion: float  # of the events that the signal is computed from, in [0, 1]
     share: float  # in the unit of the signal, nats
     excess: float | None = None
     part: float | None = None

@@ -38,7 +38,6 @@ class Findings:
     runs: Mapping[Signal, Run]
     ranked_by: Signal | None
     slices: Sequence[RankedSlice] = ()
-    events: int = 0  # that the slices are parts of
 
 
 def leading_signal(measurements: Mapping[Signal, Measurement]) -> Signal | None:
@@ -120,17 +119,17 @@ def _by_start(found: Findings, out: Sequence[Signal]) -> list[tuple[datetime, li
 
 def _worst_slice(found: Findings) -> list[str]:
     signal = found.ranked_by
-    if signal not in LOOKS or not found.slices or not found.events:
+    if signal not in LOOKS or not found.slices:
         return []
-    worst, portion = found.slices[0], found.slices[0].n / found.events
+    worst = found.slices[0]
     if worst.value is None or worst.part is None or not _drifts(found.measurements[signal]):
         return []
-    if worst.part < NOTABLE or worst.part < SURPLUS * portion:
+    if worst.part < NOTABLE or worst.part < SURPLUS * worst.portion:
         return []
     of_these = "exchanges with images" if signal is Signal.VISUAL_DISCREPANCY else "exchanges"
     return [
         f"{100 * worst.part:.0f} % of what is different about the {LOOKS[signal]} comes from "
-        f"{worst.slice_key}, which is {100 * portion:.0f} % of the {of_these}."
+        f"{worst.slice_key}, which is {100 * worst.portion:.0f} % of the {of_these}."
     ]
 
 

@@ -131,11 +131,7 @@ class Investigator:
         case = blank
         if loaded is not None:
             case = dissect(session, self._rules(loaded), loaded, blank, wish.signal, self.limits)
-        portion = {s.label: 0 for s in case.slices}
-        for s in case.slices:
-            portion[s.label] += s.n
-        events = portion[case.slices[0].label] if case.slices else 0
-        found = Findings(wish.slice_key, measured, runs, case.ranked_by, case.slices, events)
+        found = Findings(wish.slice_key, measured, runs, case.ranked_by, case.slices)
         return replace(case, verdict=verdict_in_words(found))
 
     def _rules(self, loaded: LoadedReference | None) -> MeasureRules:

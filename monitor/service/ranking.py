@@ -66,6 +66,7 @@ def ranked_slices(
                 label=p.label,
                 value=p.value,
                 n=p.n,
+                portion=p.n / n,
                 share=p.share,
                 excess=excess[p.value] if is_out else None,
                 part=max(excess[p.value], 0.0) / total if is_out else None,

@@ -17,6 +17,7 @@ class RankedSliceLine(Shown):
     label: str
     value: str | None
     n: int
+    portion: float
     share: float
     excess: float | None
     part: float | None
