@@ -46,10 +46,10 @@ class Pages:
         self._templates = make_templates(assets)
 
     def __call__(
-        self, name: str, here: str, *, status: int = 200, **context: object
+        self, name: str, room: str, /, *, status: int = 200, **context: object
     ) -> HTMLResponse:
         page = self._templates.get_template(name).render(
-            here=here,
+            room=room,
             now=self._parts.latest().taken_at,
             trouble=list(self._parts.not_ready()),
             **context,

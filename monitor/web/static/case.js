@@ -1,6 +1,15 @@
 // Puts in what takes seconds; the page that waits for it is readable meanwhile.
 const box = document.querySelector("#case[data-from]");
 
+// What an address or a point on the map names may lie in a part that is still closed.
+function show() {
+  const wanted = location.hash && document.getElementById(location.hash.slice(1));
+  if (!wanted) return;
+  const closed = wanted.closest("details:not([open])");
+  if (closed) closed.open = true;
+  wanted.scrollIntoView();
+}
+
 async function load() {
   const waiting = box.querySelector(".waiting");
   const began = Date.now();
@@ -13,8 +22,7 @@ async function load() {
     const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
     box.replaceChildren(...parsed.body.childNodes);
     box.removeAttribute("aria-busy");
-    const wanted = location.hash && document.getElementById(location.hash.slice(1));
-    if (wanted) wanted.scrollIntoView();
+    show();
   } catch (problem) {
     waiting.textContent = `The rest could not be loaded: ${problem.message}. Load the page again.`;
     waiting.classList.replace("waiting", "warning");
@@ -25,3 +33,5 @@ async function load() {
 }
 
 if (box) load();
+else show();
+addEventListener("hashchange", show);
