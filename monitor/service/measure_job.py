@@ -7,9 +7,10 @@ from datetime import datetime
 import structlog
 
 from monitor.errors import MonitorError
-from monitor.records import ALL, Measurement, TargetSource, Verdict, WindowId, WindowSummary
+from monitor.records import ALL, Measurement, Verdict, WindowId, WindowSummary
 from monitor.service.measure import Measurer, MeasureRules, count_image_states, uniform_sample
 from monitor.service.shelf import LoadedReference, ReferenceShelf
+from monitor.service.target_mix import comparable_targets, saying_why, teacher_targets
 from monitor.store.engine import Database
 from monitor.store.evidence import record_evidence
 from monitor.store.panes import pane_states
@@ -23,6 +24,10 @@ log = structlog.get_logger()
 NO_REFERENCE = (
     "no reference is active; build one from traffic known to be good: "
     "mllm-monitor reference build FILE"
+)
+MIXED = (
+    "the teacher's share of the targets differs strongly from the reference's; those of the other "
+    "kind are not compared: mllm-monitor reference promote makes a reference of the present ones"
 )
 OVERLAP = "exchanges that the reference was made from are in windows; they are left out of them"
 
@@ -131,10 +136,15 @@ class MeasureJob:
             samples = window_samples(session, stream, window.start, window.end)
         samples = uniform_sample(samples, panes, self._rules.per_pane)
         novelty = self._measurer.novelty(samples, reference)
-        measurements = self._measurer.measure(stream, window, samples, reference, novelty)
+        compared, is_mixed = comparable_targets(samples, reference.reference.facts)
+        measurements = self._measurer.measure(stream, window, compared, reference, novelty)
+        if is_mixed:
+            measurements = saying_why(measurements)
+            self._tell_once("targets_left_out", stream, MIXED)
         judged = self._measurer.judged(samples, reference)
         if len(judged) < len(self._measurer.usable(samples)):
             self._tell_once("window_overlaps_reference", stream, OVERLAP)
+        targets, of_teacher = teacher_targets(judged)
         summary = WindowSummary(
             stream=stream,
             window=window,
@@ -142,13 +152,10 @@ class MeasureJob:
             revision=due.revision,
             seen=sum(pane.seen for pane in panes),
             n=len(judged),
-            n_targets=sum(sample.z_target is not None for sample in judged),
+            n_targets=targets,
             image_states=count_image_states(samples),
             measured_at=self._clock(),
-            n_teacher_targets=sum(
-                sample.z_target is not None and sample.target_source == TargetSource.TEACHER
-                for sample in judged
-            ),
+            n_teacher_targets=of_teacher,
         )
         with self._database.begin() as session:
             record_novelty(session, reference.reference.digest, novelty.fresh)

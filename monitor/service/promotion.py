@@ -20,6 +20,7 @@ from monitor.service.promotion_choice import Chosen, PromotionWish, choose
 from monitor.service.promotion_diff import Diff, Replaced, compare
 from monitor.service.reference_build import BuildRules
 from monitor.service.shelf import ReferenceShelf
+from monitor.service.target_mix import TEACHER_TARGETS, teacher_share
 from monitor.store.audit import AuditEntry, Outcome, record_audit
 from monitor.store.engine import Database
 from monitor.store.references import (
@@ -194,6 +195,7 @@ class Promoter:
             "exchanges": len(chosen.samples),
             "redacted": list(self.rules.redacted),
             "labels": label_counts((s.labels for s in chosen.samples), self.rules.labels),
+            TEACHER_TARGETS: teacher_share(chosen.samples),
             "promoted_from": {
                 "first": chosen.panes[0].isoformat(),
                 "last": (chosen.panes[-1] + self.measure.pane).isoformat(),
