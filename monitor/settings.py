@@ -84,7 +84,29 @@ class HttpSettings(_Section):
     )
     allow_unauthenticated: bool = Field(
         default=False,
-        description="Listen beyond loopback without tokens. Anybody can then post traffic.",
+        description="Listen beyond loopback without tokens. Anybody there can then post traffic "
+        "and, where no tokens are set for it, read what users wrote and act.",
+    )
+    read_tokens_file: Path | None = Field(
+        None,
+        description="File with one token per line, perhaps after a name and a blank, for pages and "
+        "API. Without it nobody reads beyond loopback.",
+    )
+    act_tokens_file: Path | None = Field(
+        None,
+        description="The same for what changes something: acknowledge, promote, activate, forget. "
+        "These tokens read too.",
+    )
+    session_length: Duration = Field(
+        timedelta(hours=12), description="How long somebody stays signed in."
+    )
+    session_secret_file: Path | None = Field(
+        None,
+        description="File with what sessions are signed with; one is made in data_dir unless set. "
+        "Replicas behind one address need the same.",
+    )
+    metrics_need_token: bool = Field(
+        default=False, description="Whether /metrics takes a token for reading too."
     )
     max_body_bytes: int = Field(
         64 * 2**20, ge=2**10, description="Largest request body, after decompression."
@@ -315,7 +337,11 @@ class StreamSettings(_Section):
 class SliceSettings(_Section):
     """Which labels traffic is broken down by."""
 
-    labels: tuple[str, ...] = Field((), description="Labels; each value becomes a slice.")
+    labels: tuple[str, ...] = Field(
+        (),
+        description="Labels; each value becomes a slice. Of language, images, image_size, "
+        "prompt_length and client none has to be logged.",
+    )
     max_per_label: Count = Field(20, description="Values per label; the rest become 'other'.")
     top_level_keys: tuple[str, ...] = Field(
         (), description="Top-level keys of native lines that are taken as labels."

@@ -1,6 +1,7 @@
 """Values that an operator names by a path, wherever in a record they stand."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -36,12 +37,16 @@ def within_json(line: bytes | Raw, *first: str) -> Lookup:
     The object is not decoded before something is looked up, and then no further than needed.
     """
 
-    def look_up(path: str) -> object:
+    @cache
+    def objects() -> Lookup:
         try:
             whole = decode(_decode_object, line)
         except RecordRejectedError:
-            return None
-        return within(*(_object(_at(whole, key)) for key in first), whole)(path)
+            return nowhere
+        return within(*(_object(_at(whole, key)) for key in first), whole)
+
+    def look_up(path: str) -> object:
+        return objects()(path)
 
     return look_up
 
