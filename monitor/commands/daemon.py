@@ -12,6 +12,7 @@ from monitor.errors import MonitorError
 from monitor.service.daemon import scheduled, stop_on_signals
 from monitor.service.intake import Batch, Receipt
 from monitor.service.logs import configure_logs
+from monitor.service.teaching import teaching
 from monitor.service.wiring import (
     Clock,
     Surroundings,
@@ -57,7 +58,7 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
     """A running daemon; yields its address and its parts, and has stopped when left."""
     with ExitStack() as stack:
         database = stack.enter_context(opened_database(settings, alone=True))
-        around = make_surroundings(settings, database, clock, stop)
+        around = make_surroundings(settings, database, clock, stop, asks_teacher=True)
         waiting_for = ["the encoders are loading"]
         around.publisher.refresh()
         address = stack.enter_context(_serving(settings, around, waiting_for))
@@ -72,7 +73,8 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
             stack.enter_context(feed.source)
         jobs = make_jobs(settings, around, encoders, feeds, follows_clock=True)
         jobs.measure.require_usable_references()
-        stack.enter_context(scheduled(schedule(settings, jobs, around)))
+        lesson = stack.enter_context(teaching(settings, around))
+        stack.enter_context(scheduled({**schedule(settings, jobs, around), **lesson}))
         stack.callback(stop.set)  # first of all, so that the jobs end after the unit at hand
         waiting_for.clear()
         log.info("daemon_ready", sources=len(settings.sources))
