@@ -98,7 +98,9 @@ class HttpSettings(_Section):
         "These tokens read too.",
     )
     session_length: Duration = Field(
-        timedelta(hours=12), description="How long somebody stays signed in."
+        timedelta(hours=12),
+        ge=timedelta(minutes=1),
+        description="How long somebody stays signed in.",
     )
     session_secret_file: Path | None = Field(
         None,

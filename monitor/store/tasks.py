@@ -87,6 +87,12 @@ def ask_task(
     return Task(id_, kind, TaskState.WAITING, asked, by, now)
 
 
+def has_open_tasks(session: Session) -> bool:
+    """Whether any waits or runs."""
+    open_ones = select(TaskRow.id).where(TaskRow.state.in_(_OPEN)).limit(1)
+    return session.scalar(open_ones) is not None
+
+
 def claim_task(session: Session, now: datetime) -> Task | None:
     """Take the task that waits, if there is one."""
     give_up_abandoned(session, now)

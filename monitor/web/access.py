@@ -1,8 +1,9 @@
-"""Who may post and how often: bearer tokens that can be changed while it runs, and a rate."""
+"""Tokens of those who post, read and act, which may change while it runs; and how often."""
 
 import hmac
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from monitor.errors import SettingsError
 
 log = structlog.get_logger()
 Stamp = tuple[int, int, int]
+SHORTEST = 16  # characters of a token that reads or acts
+FINGERPRINT = 8  # hexadecimal digits
+MAX_NAME = 100
 
 
-def read_tokens(path: Path | None) -> tuple[bytes, ...]:
+def read_tokens(path: Path | None, setting: str = "http.tokens_file") -> tuple[bytes, ...]:
     """Accepted bearer tokens, one a line; empty where no file is given.
 
     Raises:
@@ -25,10 +29,10 @@ def read_tokens(path: Path | None) -> tuple[bytes, ...]:
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError as exc:
-        raise SettingsError(f"http.tokens_file {path} cannot be read: {exc.strerror}") from exc
+        raise SettingsError(f"{setting} {path} cannot be read: {exc.strerror}") from exc
     tokens = tuple(line.strip() for line in lines if line.strip())
     if not tokens:
-        raise SettingsError(f"http.tokens_file {path} holds no token; write one a line")
+        raise SettingsError(f"{setting} {path} holds no token; write one a line")
     return tokens
 
 
@@ -69,6 +73,76 @@ class Tokens:
             log.warning("tokens_kept", problem=str(exc))
         else:
             log.info("tokens_read", count=len(self._of_file))
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A token of somebody: what they are called, and its digest. The token itself is not kept."""
+
+    name: str
+    digest: bytes
+
+    @classmethod
+    def of(cls, line: bytes) -> "Key":
+        """From ``NAME TOKEN`` or ``TOKEN``, which is then called by the beginning of its digest."""
+        name, _, token = line.rpartition(b" ")
+        digest = _digest(token)
+        called = name.strip().decode(errors="replace")
+        return cls(called[:MAX_NAME] or f"token {digest.hex()[:FINGERPRINT]}", digest)
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells it apart from others, and does not give it away."""
+        return self.digest.hex()[: 2 * FINGERPRINT]
+
+
+class Keys:
+    """The tokens of a file with who holds each, read again when it changes.
+
+    A file that has become unusable changes nothing, as with ``Tokens``.
+
+    Raises:
+        SettingsError: if the file cannot be read, holds no token, or one that could be guessed.
+    """
+
+    def __init__(self, path: Path, setting: str) -> None:
+        self._path, self._setting = path, setting
+        self._stamp = _stamp(path)
+        self._keys = self._read()
+
+    def find(self, token: str) -> Key | None:
+        """Whose token it is."""
+        self._read_again()
+        digest = _digest(token.strip().encode())
+        # Every one is compared, so that the time taken does not tell which one came near.
+        matches = [key for key in self._keys if hmac.compare_digest(digest, key.digest)]
+        return matches[0] if matches else None
+
+    def holds(self, fingerprint: str) -> bool:
+        """Whether a token that somebody signed in with is still among them."""
+        self._read_again()
+        return any(hmac.compare_digest(key.fingerprint, fingerprint) for key in self._keys)
+
+    def _read(self) -> list[Key]:
+        lines = read_tokens(self._path, self._setting)
+        if any(len(line.rpartition(b" ")[2]) < SHORTEST for line in lines):
+            raise SettingsError(
+                f"{self._setting} {self._path} holds a token of fewer than {SHORTEST} characters: "
+                "make one with `openssl rand -hex 24`"
+            )
+        return [Key.of(line) for line in lines]
+
+    def _read_again(self) -> None:
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._keys = self._read()
+        except SettingsError as exc:
+            log.warning("tokens_kept", problem=str(exc))
+        else:
+            log.info("tokens_read", count=len(self._keys))
 
 
 class Rate:
