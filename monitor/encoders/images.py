@@ -7,6 +7,8 @@ import io
 import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -69,8 +71,25 @@ def decode_image(data: bytes, limits: ImageLimits) -> DecodedImage:
     """
     if len(data) > limits.max_bytes:
         raise _too_many_bytes(limits)
-    try:
+    with _refusing():
         return _decode(data, limits)
+
+
+def pixels_said(data: bytes) -> int:
+    """How many pixels a file says that it has; decodes none of them.
+
+    Raises:
+        ImageRejectedError: as ``decode_image``.
+    """
+    with _refusing():
+        container = open_container(data)
+        return container.width * container.height
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
     except ImageRejectedError:
         raise
     except Exception as exc:  # on damaged files Pillow raises whatever comes up

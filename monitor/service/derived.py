@@ -1,11 +1,11 @@
 """Labels that say what an exchange is like: nobody has to log them to slice by them."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
-from monitor.encoders.containers import open_container
+from monitor.encoders.images import pixels_said
 from monitor.errors import ImageRejectedError
 from monitor.records import Exchange, StoredImage
 
@@ -45,7 +45,7 @@ def with_derived(
 
 def language_of(text: str) -> str:
     """Code of the language, ISO 639; ``unknown`` where there is too little to tell."""
-    shares: Counter[str] = Counter()
+    shares: defaultdict[str, float] = defaultdict(float)
     for code, share in _detector()(text[:DETECTED_CHARS])[:LIKELY]:
         shares[_MEANT.get(code, code)] += share
     code, share = max(shares.items(), key=lambda item: item[1])
@@ -81,7 +81,7 @@ def without_rare(
     A value that only those may have had is no longer named; the counts are too high by as many.
     """
     return {
-        name: _unnamed(values, lambda value, values=values: values[value] <= removed)
+        name: _unnamed(values, {value for value, count in values.items() if count <= removed})
         for name, values in counts.items()
     }
 
@@ -91,13 +91,13 @@ def without_value(
 ) -> dict[str, dict[str, int]]:
     """The counts without the name of one value."""
     return {
-        name: _unnamed(values, lambda each, name=name: (name, each) == (label, value))
+        name: _unnamed(values, {value} if name == label else set())
         for name, values in counts.items()
     }
 
 
-def _unnamed(counts: Mapping[str, int], is_gone: Callable[[str], bool]) -> dict[str, int]:
-    left = Counter({value: n for value, n in counts.items() if not is_gone(value)})
+def _unnamed(counts: Mapping[str, int], gone: Collection[str]) -> dict[str, int]:
+    left = Counter({value: n for value, n in counts.items() if value not in gone})
     return _bounded(left, sum(counts.values()) - left.total())
 
 
@@ -114,10 +114,9 @@ def _class_of(count: int, classes: Sequence[tuple[int, str]], beyond: str) -> st
 
 def _pixels(data: bytes) -> int | None:
     try:
-        container = open_container(data)
+        return pixels_said(data)
     except ImageRejectedError:
         return None
-    return container.width * container.height
 
 
 @cache

@@ -204,3 +204,18 @@ def test_the_name_of_one_value_can_be_taken_out() -> None:
         "tenant": {"acme": 40, "other": 2},
         "user": {"ann": 9},
     }
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_a_damaged_image_is_of_some_size_or_unknown(kind: str) -> None:
+    rng = np.random.default_rng(20260322)
+    whole = stored(600, 600, kind).payload
+    assert whole is not None
+    found = set()
+    for _ in range(300):
+        damaged = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        for at in rng.integers(0, min(len(damaged), 200), 3):
+            damaged[at] = rng.integers(256)
+        found.add(image_size([StoredImage(ImageState.INLINE, "hash", bytes(damaged))]))
+    assert "unknown" in found
+    assert found <= {"small", "medium", "large", "huge", "unknown"}
