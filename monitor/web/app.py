@@ -23,6 +23,8 @@ from monitor.web.beside import comparison_routes
 from monitor.web.ingest import RETRY, Door, error, ingest_routes, refused
 from monitor.web.investigation import investigation_routes
 from monitor.web.pages import PageParts, Pages, page_routes
+from monitor.web.references import reference_routes
+from monitor.web.runbooks import runbook_routes
 
 log = structlog.get_logger()
 SECURITY_HEADERS = {
@@ -67,6 +69,8 @@ def create_app(parts: WebParts) -> FastAPI:
     app.include_router(page_routes(around, pages))
     app.include_router(investigation_routes(around, pages, parts.investigator))
     app.include_router(comparison_routes(around, pages, parts.investigator))
+    app.include_router(reference_routes(around, pages))
+    app.include_router(runbook_routes(pages))
 
     _answer_errors(app, pages)
 

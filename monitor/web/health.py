@@ -51,3 +51,8 @@ def _samples(registry: CollectorRegistry, name: str) -> Iterator[tuple[Mapping[s
         for sample in family.samples:
             if sample.name == name:
                 yield sample.labels, sample.value
+
+
+def instrument(registry: CollectorRegistry, name: str) -> float | None:
+    """The value of an instrument without labels, if there is one of that name."""
+    return next((value for _, value in _samples(registry, name)), None)

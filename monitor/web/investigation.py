@@ -157,7 +157,9 @@ def _map(case: Case) -> Markup:
 
     def address(p: MapPoint) -> str:
         if p.kind == "reference":
-            return link("/reference", digest=case.reference_digest, at=p.position)
+            return (
+                link("/reference", digest=case.reference_digest, at=p.position) + f"#p{p.position}"
+            )
         if p.sample_id in listed:
             return f"#e{p.sample_id}"
         return link("/exchange", stream=case.stream, id=p.exchange_id)
