@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from monitor.web.assets import Assets
+from monitor.web.session import visitor
 from monitor.web.words import STATES, WORDINGS, wording
 
 CLAMP = 280  # characters of a text that are shown before it is opened
@@ -48,7 +49,9 @@ def make_templates(assets: Assets) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(asset=assets.address, link=link, STATES=STATES, WORDINGS=WORDINGS)
+    environment.globals.update(
+        asset=assets.address, link=link, visitor=visitor, STATES=STATES, WORDINGS=WORDINGS
+    )
     environment.filters.update(
         utc=utc,
         ago=ago,
