@@ -53,10 +53,9 @@ def group(z: npt.NDArray[np.float32], rows: Ints, most: int) -> list[Group]:
         return []
     flat = _flattened(z[rows].astype(np.float64))
     best, labels = APART, np.zeros(len(rows), dtype=np.int64)
-    for k in range(2, min(most, len(rows) // LEAST_EVENTS) + 1):
+    different = len(np.unique(flat.round(9), axis=0))  # the same query may come many times
+    for k in range(2, min(most, len(rows) // LEAST_EVENTS, different - 1) + 1):
         found = KMeans(k, n_init=4, random_state=0).fit_predict(flat)
-        if len(np.unique(found)) < k:
-            continue
         score = float(silhouette_score(flat, found))
         if score > best:
             best, labels = score, found
