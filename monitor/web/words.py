@@ -52,36 +52,37 @@ class Wording:
 
 _T, _A, _B, _L = Question.TRAFFIC, Question.ANSWERS, Question.BOUND, Question.LOGGING
 WORDINGS = {
-    "visual_discrepancy": Wording("Images", _T, "divergence of the images from the reference"),
-    "textual_discrepancy": Wording("Texts", _T, "divergence of the queries' texts"),
-    "response_discrepancy": Wording("Responses", _T, "divergence of the responses"),
-    "image_text_agreement": Wording(
+    Signal.VISUAL_DISCREPANCY: Wording("Images", _T, "divergence of the images from the reference"),
+    Signal.TEXTUAL_DISCREPANCY: Wording("Texts", _T, "divergence of the queries' texts"),
+    Signal.RESPONSE_DISCREPANCY: Wording("Responses", _T, "divergence of the responses"),
+    Signal.IMAGE_TEXT_AGREEMENT: Wording(
         "Image-text pairing", _T, "how images and texts belong together"
     ),
-    "image_share": Wording("Share with images", _T, "exchanges that carry an image"),
-    "novelty_visual": Wording("New kinds of images", _T, "share unlike anything in the reference"),
-    "novelty_textual": Wording("New kinds of texts", _T, "share unlike anything in the reference"),
-    "emi": Wording("EMI", _A, "effective mutual information; lower is worse"),
-    "emid": Wording("Drop of EMI", _A, "EMI of the reference minus that of the window"),
-    "mi_query_response": Wording("Query and response", _A, "mutual information of the two"),
-    "mi_query_target": Wording("Query and target", _A, "mutual information of the two"),
-    "output_gap": Wording("Output gap", _A, "divergence of responses from targets"),
-    "emid_bound_unscaled": Wording("Bound, unscaled", _B, "on the drop of EMI"),
-    "emid_bound": Wording("Bound", _B, "on the drop of EMI, with the entropy factor"),
-    "input_bound": Wording("Input part of the bound", _B, "what the queries alone allow"),
-    "image_logging": Wording(
+    Signal.IMAGE_SHARE: Wording("Share with images", _T, "exchanges that carry an image"),
+    Signal.NOVELTY_VISUAL: Wording(
+        "New kinds of images", _T, "share unlike anything in the reference"
+    ),
+    Signal.NOVELTY_TEXTUAL: Wording(
+        "New kinds of texts", _T, "share unlike anything in the reference"
+    ),
+    Signal.EMI: Wording("EMI", _A, "effective mutual information; lower is worse"),
+    Signal.EMID: Wording("Drop of EMI", _A, "EMI of the reference minus that of the window"),
+    Signal.MI_QUERY_RESPONSE: Wording("Query and response", _A, "mutual information of the two"),
+    Signal.MI_QUERY_TARGET: Wording("Query and target", _A, "mutual information of the two"),
+    Signal.OUTPUT_GAP: Wording("Output gap", _A, "divergence of responses from targets"),
+    Signal.EMID_BOUND_UNSCALED: Wording("Bound, unscaled", _B, "on the drop of EMI"),
+    Signal.EMID_BOUND: Wording("Bound", _B, "on the drop of EMI, with the entropy factor"),
+    Signal.INPUT_BOUND: Wording("Input part of the bound", _B, "what the queries alone allow"),
+    Signal.IMAGE_LOGGING: Wording(
         "Image logging", _L, "what became of images on their way into the log"
     ),
 }
-IN_ORDER: Sequence[Signal] = sorted(
-    Signal, key=lambda s: list(WORDINGS).index(s.value) if s.value in WORDINGS else len(WORDINGS)
-)
+IN_ORDER: Sequence[Signal] = tuple(WORDINGS)
 
 
 def wording(signal: Signal) -> Wording:
-    """What a signal is called; one without words of its own goes by its name."""
-    plain = signal.value.replace("_", " ")
-    return WORDINGS.get(signal.value, Wording(plain.capitalize(), _T, plain))
+    """What a signal is called."""
+    return WORDINGS[signal]
 
 
 def of_question(measurements: Iterable[Measurement], question: Question) -> list[Measurement]:
