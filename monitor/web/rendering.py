@@ -50,7 +50,11 @@ def make_templates(assets: Assets) -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        asset=assets.address, link=link, visitor=visitor, STATES=STATES, WORDINGS=WORDINGS
+        asset=assets.address,
+        link=link,
+        visitor=visitor,
+        STATES=STATES,
+        WORDINGS=WORDINGS,
     )
     environment.filters.update(
         utc=utc,

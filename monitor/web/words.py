@@ -59,12 +59,8 @@ WORDINGS = {
         "Image-text pairing", _T, "how images and texts belong together"
     ),
     Signal.IMAGE_SHARE: Wording("Share with images", _T, "exchanges that carry an image"),
-    Signal.NOVELTY_VISUAL: Wording(
-        "New kinds of images", _T, "share unlike anything in the reference"
-    ),
-    Signal.NOVELTY_TEXTUAL: Wording(
-        "New kinds of texts", _T, "share unlike anything in the reference"
-    ),
+    Signal.NOVELTY_VISUAL: Wording("New kinds of images", _T, "share unlike the reference"),
+    Signal.NOVELTY_TEXTUAL: Wording("New kinds of texts", _T, "share unlike the reference"),
     Signal.EMI: Wording("EMI", _A, "effective mutual information; lower is worse"),
     Signal.EMID: Wording("Drop of EMI", _A, "EMI of the reference minus that of the window"),
     Signal.MI_QUERY_RESPONSE: Wording("Query and response", _A, "mutual information of the two"),
