@@ -31,7 +31,7 @@ class StreamRule:
         for part in self.by:
             value = known.get(part) if part in _OWN else labels.get(part) or text_of(lookup(part))
             if value:
-                found[part] = value
+                found[part] = value[:MAX_STREAM_CHARS]  # held as long as the call is
         return found
 
     def name(self, own: str, parts: Mapping[str, str]) -> str:

@@ -229,10 +229,10 @@ def test_a_long_part_leaves_room_for_the_others() -> None:
 def test_what_a_rule_took_from_a_record_is_kept_without_the_record() -> None:
     joiner = Joiner(rule=StreamRule(("tenant",)))
     form = format_named("kserve", Reading(streams=StreamRule(("tenant",))), joiner=joiner)
-    form.parse(json.dumps(KSERVE[0]).encode(), LATEST)
+    form.parse(json.dumps(KSERVE[0] | {"tenant": "t" * 10_000}).encode(), LATEST)
     (entry,) = joiner._queue
     assert entry.waiting is not None
-    assert entry.waiting.parts == {"tenant": "acme"}
+    assert entry.waiting.parts == {"tenant": "t" * MAX_STREAM_CHARS}
     assert entry.waiting.lookup("tenant") is None
 
 
