@@ -44,11 +44,10 @@ def comparable_estimates(
     these are too few the reason says so. But to q a query without its image is another query:
     what asks q is computed from ``comparable`` exchanges. The caller sets one BLAS thread.
     """
-    frozen = reference.frozen
-    if not _loses_otherwise(reference, window, alpha):
+    frozen, rows = reference.frozen, comparable_rows(reference, window, alpha=alpha)
+    if rows is None:
         return {}
-    part = window.take(comparable(frozen, window))
-    views = views_of(frozen, part)
+    views = views_of(frozen, window.take(rows))
     found = {
         signal: _told(
             of_component(component, views[component.population]),
@@ -62,6 +61,13 @@ def comparable_estimates(
         too_few = _told(Estimate(seen, reason=TOO_FEW_EVENTS), before=carried)
         found |= dict.fromkeys(_OF_IMAGES, too_few)
     return found
+
+
+def comparable_rows(reference: Reference, window: Embedded, *, alpha: float) -> Mask | None:
+    """The exchanges of the window that what asks q is computed from; None where it is all."""
+    if not _loses_otherwise(reference, window, alpha):
+        return None
+    return comparable(reference.frozen, window)
 
 
 def comparable(frozen: FrozenReference, window: Embedded) -> Mask:

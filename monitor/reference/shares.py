@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from monitor.records import Modality, Signal
-from monitor.reference.artefact import Embedded, Floats, Ints, Reference, Vectors
+from monitor.reference.artefact import (
+    Embedded,
+    Floats,
+    Ints,
+    Mask,
+    Network,
+    Reference,
+    Vectors,
+)
 from monitor.reference.signals import COMPONENTS, View, lacking, views_of
 from monitor.stats.attribution import rjsd_attribution
 from monitor.stats.decision import DIRECTIONS, Direction
@@ -64,21 +72,30 @@ class SignalShares:
 
 
 def split_signals(
-    window: Embedded, reference: Reference, slices: Sequence[Slice] = ()
+    window: Embedded,
+    reference: Reference,
+    slices: Sequence[Slice] = (),
+    comparable: Mask | None = None,
 ) -> dict[Signal, SignalShares]:
-    """Every signal that is a sum over events, where it has a value. One BLAS thread, please."""
+    """Every signal that is a sum over events, where it has a value. One BLAS thread, please.
+
+    ``comparable`` are the events that what asks the q of answers was computed from.
+    """
     frozen = reference.frozen
+    rows = np.arange(len(window)) if comparable is None else np.flatnonzero(comparable)
     views = views_of(frozen, window)
+    asked = views if comparable is None else views_of(frozen, window.take(rows))
     found: dict[Signal, SignalShares] = {}
     for signal, split in _SPLITS.items():
         population, network = COMPONENTS[signal].population, COMPONENTS[signal].network
-        view = views[population]
+        view = (asked if network is Network.ANSWER else views)[population]
         if (
             lacking(frozen, population) is None
             and (network is None or network in frozen.networks)
             and len(view.events) >= frozen.smallest_window
         ):
-            events = np.flatnonzero(population.of(window))
+            inside = np.flatnonzero(population.of(window))
+            events = np.intersect1d(inside, rows) if network is Network.ANSWER else inside
             found[signal] = _summed(signal, events, split(view, reference), slices)
     return found
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from monitor.errors import TooFewSamplesError
 from monitor.records import Modality, Sample, Signal, WindowId
 from monitor.reference.artefact import Embedded
+from monitor.reference.comparable import comparable_rows
 from monitor.reference.shares import SignalShares, Slice, split_signals
 from monitor.reference.signals import single_threaded
 from monitor.service.embedding import columns
@@ -112,10 +113,12 @@ def explain_events(
     """
     if len(samples) < rules.min_samples:
         raise TooFewSamplesError("an explanation", n=len(samples), n_min=rules.min_samples)
-    novelty = Measurer(rules).novelty(samples, reference)
+    measurer = Measurer(rules)
+    novelty, alpha = measurer.novelty(samples, reference), measurer.alpha(len(slices)).overall
     with single_threaded():
         embedded = columns(samples, reference.reference.dim)
-        signals = split_signals(embedded, reference.reference, slices)
+        comparable = comparable_rows(reference.reference, embedded, alpha=alpha)
+        signals = split_signals(embedded, reference.reference, slices, comparable)
         events = _notable(samples, reference, novelty, signals, depth or Depth())
     return WindowAttribution(
         reference=reference.reference.identity,

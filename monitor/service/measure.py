@@ -25,7 +25,7 @@ from monitor.reference.signals import Estimate, evaluate, single_threaded
 from monitor.reference.uncertainty import evaluate_with_errors
 from monitor.service.embedding import columns
 from monitor.service.shelf import LoadedReference
-from monitor.stats.decision import alpha_per_test
+from monitor.stats.decision import AlphaPerTest, alpha_per_test
 from monitor.store.panes import PaneState
 from monitor.traffic.sampling import uniform_threshold
 
@@ -116,6 +116,13 @@ class Measurer:
         """Whether it adds to the evidence over windows: those that do, do not overlap."""
         return window.start == floor_time(window.start, self._rules.length)
 
+    def alpha(self, slices: int) -> AlphaPerTest:
+        """Accepted false-alarm probability of one signal of a window with so many slices."""
+        rules = self._rules
+        return alpha_per_test(
+            rules.false_alarms_per_week, rules.length, signals=len(Signal), slices=slices
+        )
+
     def novelty(self, samples: Sequence[Sample], reference: LoadedReference) -> Novelty:
         """Distances to the reference's k-th nearest embeddings; searched once per sample."""
         usable = self.usable(samples)
@@ -164,9 +171,7 @@ class Measurer:
         judged = self.judged(samples, reference)
         left_out = len(self.usable(samples)) - len(judged)
         slices = slices_of(judged, rules.slice_labels, rules.max_per_label)
-        alpha = alpha_per_test(
-            rules.false_alarms_per_week, rules.length, signals=len(Signal), slices=len(slices)
-        )
+        alpha = self.alpha(len(slices))
         blank = Measurement(
             stream=stream,
             slice_key=ALL,

@@ -45,7 +45,11 @@ RESAMPLED, BURNT_IN = "resampled", "burn-in"
 ALPHA = ALPHAS[0]
 # A share of few events has few levels: how often it alarms is its law's, not the threshold's.
 FEW_LEVELS = {Signal.NOVELTY_VISUAL, Signal.NOVELTY_TEXTUAL}
-REPORTED = [s for s in Signal if "bound" not in s.value and s is not Signal.EMID]
+REPORTED = [
+    s
+    for s in Signal
+    if "bound" not in s.value and s not in {Signal.EMID, Signal.IMAGE_LOGGING}  # all logged alike
+]
 
 
 def autoregressive(rho: float, kept_one_in: int = 1) -> Walk:

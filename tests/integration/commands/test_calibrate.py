@@ -136,7 +136,7 @@ def test_too_few_windows_are_refused_with_how_many_more_are_needed(
     assert "144 healthy windows of 0.25 h cannot support alerts.false_alarms_per_week of 1" in (
         program.err
     )
-    assert "630 are needed, 5.06 days more of traffic; or accept 4.4 a week" in program.err
+    assert "672 are needed, 5.5 days more of traffic; or accept 4.7 a week" in program.err
 
 
 def test_windows_of_less_than_a_day_are_refused(

@@ -90,7 +90,7 @@ def test_undrifted_windows_and_every_shift_have_a_document(drilled: Documents) -
 
 
 def test_undrifted_windows_hardly_ever_alarm(drilled: Documents) -> None:
-    # 15 signals at 0.8 % each: more than 9 of 20 windows happen once in a million runs.
+    # 16 signals at 0.8 % each: more than 9 of 20 windows happen once in a million runs.
     assert drilled[None]["outcomes"][0]["any"]["power"] <= 9 / 20
 
 

@@ -8,10 +8,16 @@ import pytest
 from monitor.records import ImageState, Signal, Verdict
 from monitor.reference.artefact import Embedded, Reference, digest_of
 from monitor.reference.calibrate import Judgement, judge
-from monitor.reference.comparable import LOGGING_CHANGED, comparable, comparable_estimates
+from monitor.reference.comparable import (
+    LOGGING_CHANGED,
+    comparable,
+    comparable_estimates,
+    comparable_rows,
+)
 from monitor.reference.image_states import STATES, named_counts, state_of
 from monitor.reference.recalibration import redrawn, with_burn_in
 from monitor.reference.removal import without
+from monitor.reference.shares import split_signals
 from monitor.reference.signals import NO_STATES, REFERENCE_LACKS_STATES, evaluate, single_threaded
 from monitor.reference.uncertainty import evaluate_with_errors
 from tests.populations import ENCODER, built_from, judged, loaded, near, reference_of, traffic
@@ -241,3 +247,17 @@ def test_images_of_one_exchange_count_as_the_one_that_fared_worst(
     states: tuple[ImageState, ...], code: int
 ) -> None:
     assert state_of(states) == code
+
+
+def test_what_asks_q_is_split_over_the_events_that_it_was_computed_from(
+    reference: Reference, window: Embedded
+) -> None:
+    events = near(reference, losing(window, 0.5))
+    rows = comparable_rows(reference, events, alpha=ALPHA)
+    assert rows is not None
+    split = split_signals(events, reference, comparable=rows)
+    found = measured(reference, events)
+    for signal in (Signal.MI_QUERY_RESPONSE, Signal.EMI, Signal.VISUAL_DISCREPANCY):
+        assert split[signal].value == pytest.approx(found[signal].value, rel=1e-4)
+        assert len(split[signal].events) == found[signal].n
+    assert rows[split[Signal.EMI].events].all()
