@@ -38,6 +38,14 @@ def test_the_wheel_holds_every_file_of_the_package_and_the_migrations(wheel: Pat
     assert shipped("monitor") | {f"monitor/{path}" for path in shipped("migrations")} <= inside
 
 
+def test_the_wheel_holds_the_runbooks_that_alerts_link_to(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    books = {path.replace("deploy/", "monitor/") for path in shipped("deploy/runbooks")}
+    assert books
+    assert books <= inside
+
+
 @pytest.mark.parametrize("suffix", [".html", ".css", ".toml", ".mako"])
 def test_the_wheel_holds_data_files_of_each_kind(wheel: Path, suffix: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
