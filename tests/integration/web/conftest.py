@@ -12,8 +12,7 @@ import pytest
 from monitor.service.intake import Batch, Receipt
 from monitor.service.wiring import make_investigator
 from monitor.store.engine import open_database
-from monitor.traffic.formats.reading import Reading
-from monitor.traffic.formats.uploads import NO_UPLOADS, Uploads
+from monitor.traffic.formats.reading import AS_LOGGED, Reading
 from monitor.traffic.formats.wire import Format
 from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
@@ -53,7 +52,7 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
             limit: int = LIMIT,
             per_second: int = 100_000,
             max_waiting: int = 64,
-            uploads: Uploads = NO_UPLOADS,
+            reading: Reading = AS_LOGGED,
         ) -> Site:
             path = shutil.copy(migrated_file, tmp_path / "monitor.db")
             database = stack.enter_context(open_database(f"sqlite:///{path}"))
@@ -82,7 +81,7 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
                     door=Door(
                         admit=admit_lines,
                         tokens=Tokens(tokens_file, tokens),
-                        reading=Reading(uploads=uploads),
+                        reading=reading,
                         max_body_bytes=limit,
                         max_requests_per_second=per_second,
                         max_waiting=max_waiting,

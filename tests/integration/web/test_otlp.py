@@ -14,6 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from monitor.store.counters import all_counts
+from monitor.store.streams import known_streams
+from monitor.traffic.formats.reading import Reading
+from monitor.traffic.formats.streams import StreamRule
 from monitor.traffic.formats.uploads import Uploads
 from tests.integration.web.conftest import LIMIT, Serve, Site
 from tests.unit.traffic.captured import FOLDER, LATEST, payload
@@ -59,7 +62,7 @@ def test_uploaded_messages_are_read_below_the_roots_that_are_set(
     new_site: Serve, tmp_path: Path, root: str, count: int
 ) -> None:
     (tmp_path / "uploads").mkdir()
-    site = new_site(uploads=Uploads([tmp_path / root]))
+    site = new_site(reading=Reading(uploads=Uploads([tmp_path / root])))
     site.rig.clock.now = LATEST
     assert post(site, "/v1/traces", with_uploads_in(tmp_path / "uploads")).status_code == 200
     assert counted(site).get("admitted", 0) == count
@@ -113,6 +116,17 @@ def test_span_and_event_of_one_call_are_one_exchange_across_both_paths(site: Sit
     post(site, "/v1/traces", payload("otlp_genai_openai_span_and_event_traces.pb"))
     post(site, "/v1/logs", payload("otlp_genai_openai_span_and_event_logs.pb"))
     assert counted(site) == {"admitted": 1, "sampled": 1, "duplicate": 1}
+
+
+def test_a_rule_names_the_streams_of_all_that_is_posted(new_site: Serve) -> None:
+    rule = StreamRule(("deployment", "service"))
+    site = new_site(limit=10_000_000, reading=Reading(streams=rule))
+    site.rig.clock.now = LATEST
+    post(site, "/v1/traces", payload("otlp_genai_openai_span_only_traces.pb"))
+    batch = payload("litellm_sdk_generic_api_json_array.json")
+    post(site, "/v1/litellm", batch, "application/json")
+    with site.rig.database.read() as session:
+        assert set(known_streams(session)) == {"gpt-4o-mini/vqa-app", "gpt-4o-mini/unknown"}
 
 
 def test_an_export_sent_again_is_not_counted_again(site: Site) -> None:
