@@ -134,7 +134,7 @@ def select(reader: LogReader, *, seed: int, at_most: int, report: Report) -> Sel
         key = record.stream, record.id
         value = priority(seed, *key)
         if isinstance(record, LateTarget):
-            if value <= smallest.bound:
+            if not record.stream or value <= smallest.bound:
                 targets[key] = record.target
             continue
         read += 1
@@ -143,7 +143,11 @@ def select(reader: LogReader, *, seed: int, at_most: int, report: Report) -> Sel
         smallest.offer(value, key)
     report("reading", read, read)
     chosen = frozenset(smallest.keys)
-    wanted = {key: target for key, target in targets.items() if key in chosen}
+    # A target without a stream is that of the only exchange of its id.
+    bearers = Counter(identifier for _, identifier in chosen)
+    by_id = {key: ("", key[1]) for key in chosen if bearers[key[1]] == 1}
+    named = ((key, name) for key in chosen for name in (by_id.get(key), key))
+    wanted = {key: targets[name] for key, name in named if name in targets}
     return Selection(chosen, wanted, read, rejected)
 
 

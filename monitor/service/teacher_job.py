@@ -115,10 +115,9 @@ class TeacherJob:
             ask = claim_ask(session, now, lease)
             if ask is None:
                 return False
-            reason = self._why_not(ask)
-            if reason is not None:
+            if (skip := self._why_not(ask)) is not None:
                 settle_ask(session, ask.sample_id)
-                self._telemetry.teacher_skipped.labels(reason).inc()
+                self._telemetry.teacher_skipped.labels(skip).inc()
                 return True
             tokens = teacher.endpoint.tokens_of(ask.text or "", len(ask.images))
             day = now.date()

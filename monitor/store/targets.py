@@ -57,9 +57,11 @@ def samples_named(session: Session, names: Iterable[Name]) -> dict[Name, list[Na
         for found in session.execute(select(*columns).where(row.exchange_id.in_(chunk))):
             sample = NamedSample(*found)
             by_id[sample.exchange_id].append(sample)
-        of_aliases = select(alias.alias, *columns).join(row, row.id == alias.sample_id)
-        for text, *rest in session.execute(of_aliases.where(alias.alias.in_(chunk))):
-            by_alias[text].append(NamedSample(*rest))
+        of_aliases = select(*columns, alias.alias).join(row, row.id == alias.sample_id)
+        for id_, stream, name, start, target, source, text in session.execute(
+            of_aliases.where(alias.alias.in_(chunk))
+        ):
+            by_alias[text].append(NamedSample(id_, stream, name, start, target, source))
 
     def borne(stream: str, samples: Sequence[NamedSample]) -> list[NamedSample]:
         return [sample for sample in samples if stream in {"", sample.stream}]

@@ -10,6 +10,7 @@ from msgspec.structs import replace as struct_replace
 
 from monitor.errors import RecordRejectedError
 from monitor.records import LateTarget, Rejection
+from monitor.traffic.formats.answers import USUAL_PATHS, AnswerPaths
 from monitor.traffic.formats.call import Call, Label, Piece
 from monitor.traffic.formats.streams import BY_FORMAT, StreamRule
 from monitor.traffic.formats.wire import Reason, Record, rejection
@@ -72,6 +73,7 @@ class Joiner:
         max_calls: int = MAX_CALLS,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
         rule: StreamRule = BY_FORMAT,
+        answers: AnswerPaths = USUAL_PATHS,
     ) -> None:
         self.duplicates = 0
         self.orphans: Counter[str] = Counter()
@@ -79,6 +81,7 @@ class Joiner:
         self._max_calls = max_calls
         self._max_bytes = max_waiting_bytes
         self._rule = rule
+        self._answers = answers
         self._newest = datetime.min.replace(tzinfo=UTC)
         self._bytes = 0
         self._queue: deque[_Entry] = deque()
@@ -111,7 +114,7 @@ class Joiner:
         if isinstance(piece, Label):
             records += self._label(piece)
         else:
-            records += self._call(piece.noted(self._rule))
+            records += self._call(piece.noted(self._rule, self._answers))
             while len(self._queue) > self._max_calls or self._bytes > self._max_bytes:
                 records += self._let_go_oldest()
         return records

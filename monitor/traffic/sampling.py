@@ -12,7 +12,7 @@ from monitor.records import floor_time
 Item = TypeVar("Item")
 
 _SHIFT = 2**63  # databases have no unsigned 64-bit integers; subtracting keeps the order
-_CHOICE_BYTES = 8
+_CHOICE_BYTES, _CHOICES = 8, 2.0**64
 _NEVER_FULL = 2**63  # above every priority
 _NO_PANES: Mapping[tuple[str, datetime], int] = {}
 
@@ -29,7 +29,7 @@ def is_chosen(share: float, stream: str, exchange_id: str) -> bool:
     """
     name = f"{stream}\0{exchange_id}".encode(errors="surrogatepass")
     digest = blake2b(name, digest_size=_CHOICE_BYTES, person=b"chosen").digest()
-    return int.from_bytes(digest) < share * 2 ** (8 * _CHOICE_BYTES)
+    return int.from_bytes(digest) < share * _CHOICES
 
 
 def uniform_threshold(pane_maxima: Iterable[int | None]) -> int | None:

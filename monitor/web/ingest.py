@@ -46,7 +46,7 @@ def ingest_routes(door: Door) -> APIRouter:
     """``POST`` to ``/v1/exchanges`` ``targets`` ``litellm`` ``traces`` ``logs``; plain or gzip."""
     router = APIRouter()
     # Of all requests: the halves of a call may come in two of them.
-    joiner = Joiner(rule=door.reading.streams)
+    joiner = Joiner(rule=door.reading.streams, answers=door.reading.answers)
     rate = Rate(door.max_requests_per_second)
     turns = _Turns(MAX_CONCURRENT, door.max_waiting)
 

@@ -25,6 +25,7 @@ class Request(Struct, gc=False):
     messages: list[Message] | None = None
     input: str | list[Message] | None = None
     model: StreamName | None = None
+    metadata: Raw = ABSENT
 
     def query(self) -> Query:
         turns = self.input if self.messages is None else self.messages

@@ -10,14 +10,13 @@ from msgspec.structs import replace
 
 from monitor.errors import RecordRejectedError
 from monitor.records import Exchange, Rejection
+from monitor.traffic.formats.answers import USUAL_PATHS, AnswerPaths
 from monitor.traffic.formats.lookup import Lookup, nowhere
 from monitor.traffic.formats.messages import Query, image_of
 from monitor.traffic.formats.streams import BY_FORMAT, DEPLOYMENT, MODEL, StreamRule
 from monitor.traffic.formats.wire import MAX_ID_CHARS, Caps, Reason, Wire, clean, exact_id
 
 MAX_ALIASES = 8
-# Where people put the reference answer; no convention names a place for it.
-TARGET_KEYS = ("reference_answer", "expected_output", "expected_response", "ground_truth")
 _VERSION = re.compile(r"(?:[/ ]+v?\d|\s*[(;,]).*", re.DOTALL)
 _REDACTED = frozenset({"redacted-by-litellm", "__REDACTED__"})
 
@@ -29,8 +28,9 @@ class Call(Struct):
     share ``twin`` and the ``interval`` of one holds that of the other. ``aliases`` are further
     names that labels and other logs may call it by; they need not be unique. ``stream`` is the
     model or its route; ``service`` stands in for it where no record of the call names one.
-    ``is_turn``: the query is one message of several, which are told one by one. ``lookup`` finds
-    further values in the record, until ``noted`` has taken ``parts`` of the stream's name from it.
+    ``is_turn``: the query is one message of several, which are told one by one. ``lookup``, and
+    ``metadata`` in what the application said of the call, find further values in the record, until
+    ``noted`` has taken ``parts`` of the stream's name and the target from it.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Call(Struct):
     model: str | None = None
     deployment: str | None = None
     lookup: Lookup = nowhere
+    metadata: Lookup = nowhere
     parts: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
@@ -84,11 +85,13 @@ class Call(Struct):
             parts={**other.parts, **self.parts},
         )
 
-    def noted(self, rule: StreamRule) -> "Call":
-        """The same with what the rule needs of its record, and without the record."""
+    def noted(self, rule: StreamRule, answers: AnswerPaths = USUAL_PATHS) -> "Call":
+        """The same with what is looked for in its record, and without the record."""
+        if self.target is None:
+            self.target = answers.find(self.metadata, self.lookup)
         known = {MODEL: self.model, DEPLOYMENT: self.deployment}
         self.parts = {**self.parts, **rule.parts(self.lookup, self.labels, known)}
-        self.lookup = nowhere
+        self.lookup = self.metadata = nowhere
         return self
 
     def kept(self) -> "Call":
@@ -191,9 +194,3 @@ def labels_of(**values: object) -> dict[str, str]:
 def client_name(agent: str | None) -> str | None:
     """Who called, by a user agent or the name of an instrumentation, without versions."""
     return _VERSION.sub("", agent)[:64] if agent else None
-
-
-def target_in(values: Mapping[str, object]) -> str | None:
-    """The reference answer among the metadata of a call."""
-    found = (values.get(key) for key in TARGET_KEYS)
-    return next((value for value in found if isinstance(value, str) and value), None)

@@ -19,7 +19,6 @@ from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
 from monitor.traffic.formats.otlp import OtlpFormat
 from monitor.traffic.formats.reading import AS_LOGGED, Reading
-from monitor.traffic.formats.uploads import Uploads
 from monitor.traffic.formats.wire import (
     MAX_RECORDS,
     Format,
@@ -32,10 +31,10 @@ from monitor.traffic.formats.wire import (
 from monitor.traffic.joining import Joiner
 
 AUTO = "auto"
-_JOINED: dict[str, Callable[[Uploads], PieceFormat]] = {
-    "otlp": OtlpFormat,
+_JOINED: dict[str, Callable[[Reading], PieceFormat]] = {
+    "otlp": lambda reading: OtlpFormat(reading.uploads),
     "litellm": lambda _: LiteLLMFormat(),
-    "langfuse": lambda _: LangfuseFormat(),
+    "langfuse": lambda reading: LangfuseFormat(reading.answers),
     "mlflow": lambda _: MlflowFormat(),
     "kserve": lambda _: KServeFormat(),
 }
@@ -47,22 +46,20 @@ def format_named(
 ) -> Format:
     """A fresh instance of the format with one of ``NAMES``.
 
-    Give one ``joiner``, made for the same rule of streams, to the formats of all sources that may
+    Give one ``joiner``, made for the same ``reading``, to the formats of all sources that may
     tell of the same calls.
     """
-    native = NativeFormat(reading.label_keys, reading.streams)
+    native = NativeFormat(reading.label_keys, reading.streams, reading.answers)
     if name == "native":
         return native
     if name in {"openai", "anthropic"}:
-        return OpenAIChatFormat(name, reading.streams)
-    joiner = joiner or Joiner(rule=reading.streams)
+        return OpenAIChatFormat(name, reading.streams, reading.answers)
+    joiner = joiner or Joiner(rule=reading.streams, answers=reading.answers)
     joined: list[Format] = [
-        JoinedFormat(make(reading.uploads), joiner)
-        for key, make in _JOINED.items()
-        if name in {AUTO, key}
+        JoinedFormat(make(reading), joiner) for key, make in _JOINED.items() if name in {AUTO, key}
     ]
     if name == AUTO:
-        bodies = OpenAIChatFormat(rule=reading.streams)
+        bodies = OpenAIChatFormat(rule=reading.streams, answers=reading.answers)
         return AutoFormat([native, *joined, bodies], joiner)
     return AutoFormat(joined, joiner, name)
 

@@ -79,6 +79,7 @@ def call_about(record: Telemetry, latest: datetime, response_id: str | None) -> 
         interval=(record.start, record.end),
         deployment=record.text("gen_ai.request.model"),
         lookup=record.look_up,
+        metadata=record.look_up,
     )
 
 

@@ -64,7 +64,8 @@ class KServeFormat:
             lookup=within_json(line),
         )
         if event.type.endswith(_REQUEST):
-            call.query = request_in(event.data).query()
+            request = request_in(event.data)
+            call.query, call.metadata = request.query(), within_json(request.metadata)
         else:
             response = response_in(event.data)
             call.response = response.text()

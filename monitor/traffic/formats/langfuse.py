@@ -9,15 +9,14 @@ from msgspec import Raw, Struct
 
 from monitor.errors import RecordRejectedError
 from monitor.records import Rejection
+from monitor.traffic.formats.answers import USUAL_PATHS, AnswerPaths
 from monitor.traffic.formats.bodies import request_in, response_in
 from monitor.traffic.formats.call import (
-    TARGET_KEYS,
     Call,
     Label,
     Piece,
     client_name,
     labels_of,
-    target_in,
 )
 from monitor.traffic.formats.genai import call_about
 from monitor.traffic.formats.lookup import text_of, within_json
@@ -33,7 +32,7 @@ from monitor.traffic.formats.wire import (
 )
 
 KIND = "langfuse.observation.type"
-_CORRECTION = "output"  # a score of this name is the answer that should have been given
+_CORRECTION = "output"
 _INPUT, _OUTPUT = "langfuse.observation.input", "langfuse.observation.output"
 _METADATA = "langfuse.observation.metadata."
 
@@ -54,7 +53,6 @@ def langfuse_call(record: Telemetry, latest: datetime) -> Call | None:
     call.stream = record.text("langfuse.observation.model.name", "gen_ai.request.model")
     call.query = request_in(asked).query() if asked else None
     call.response = answer.text() if answer else None
-    call.target = target_in({key: _unquoted(record.text(_METADATA + key)) for key in TARGET_KEYS})
     return call
 
 
@@ -98,8 +96,10 @@ class LangfuseFormat:
 
     name = "langfuse"
 
-    def __init__(self) -> None:
+    def __init__(self, answers: AnswerPaths = USUAL_PATHS) -> None:
         self.passed_over = 0
+        # A score of such a name is the answer that should have been given.
+        self._corrections = frozenset({_CORRECTION, *answers.paths})
 
     def recognises(self, keys: frozenset[str]) -> bool:
         return "batch" in keys or {"traceId", "name", "value"} <= keys
@@ -111,18 +111,39 @@ class LangfuseFormat:
             score = decode(_decode_body, line)
             if exc.reason != Reason.MISSING_FIELD or score.trace_id is None:
                 raise
-            yield from self._told(_label(score, score.timestamp, latest))
+            yield from self._told(self._label(score, score.timestamp, latest))
             return
         client = client_name(text_of(within_json(batch.metadata)("sdk_name")))
         for raw in batch.batch:
             try:
-                piece = _piece(decode(_decode_event, raw), latest)
+                piece = self._piece(decode(_decode_event, raw), latest)
                 if isinstance(piece, Call):
                     piece.labels = {**piece.labels, **labels_of(client=client)}
                     piece.lookup = within_json(raw, "body.metadata", "body")
                 yield from self._told(piece)
             except RecordRejectedError as exc:
                 yield rejection(exc, bytes(raw))
+
+    def _piece(self, event: Event, latest: datetime) -> Piece | None:
+        body = event.body
+        if body is None:
+            return None
+        if event.type == "score-create":
+            return self._label(body, body.timestamp or event.timestamp, latest)
+        return _generation(event, body, latest)
+
+    def _label(self, score: Body, time: Moment | None, latest: datetime) -> Label | None:
+        if score.name not in self._corrections or score.trace_id is None:
+            return None
+        if time is None:
+            raise RecordRejectedError(Reason.MISSING_FIELD, "expected a timestamp")
+        target = _text(score.value)
+        if not target:
+            return None
+        key = _trace(score.trace_id)
+        if score.observation_id is not None:
+            key = _named(score.trace_id, score.observation_id)
+        return Label(key, sensible_time(time, latest), target)
 
     def _told(self, piece: Piece | None) -> Iterator[Piece]:
         if piece is None:
@@ -131,12 +152,7 @@ class LangfuseFormat:
             yield piece
 
 
-def _piece(event: Event, latest: datetime) -> Piece | None:
-    body = event.body
-    if body is None:
-        return None
-    if event.type == "score-create":
-        return _label(body, body.timestamp or event.timestamp, latest)
+def _generation(event: Event, body: Body, latest: datetime) -> Call | None:
     is_generation = event.type in {"generation-create", "generation-update"}
     is_observation = event.type in {"observation-create", "observation-update"}
     if not is_generation and not (is_observation and body.type == "GENERATION"):
@@ -152,24 +168,10 @@ def _piece(event: Event, latest: datetime) -> Piece | None:
         stream=body.model,
         query=request_in(body.input).query() if body.input != ABSENT else None,
         response=response_in(body.output).text() if body.output != ABSENT else None,
-        target=_target(body.metadata),
         labels=labels_of(environment=body.environment),
+        metadata=within_json(body.metadata),
         aliases=(body.id, body.trace_id) if body.trace_id else (body.id,),
     )
-
-
-def _label(score: Body, time: Moment | None, latest: datetime) -> Label | None:
-    if score.name not in {_CORRECTION, *TARGET_KEYS} or score.trace_id is None:
-        return None
-    if time is None:
-        raise RecordRejectedError(Reason.MISSING_FIELD, "expected a timestamp")
-    target = _text(score.value)
-    if not target:
-        return None
-    key = _trace(score.trace_id)
-    if score.observation_id is not None:
-        key = _named(score.trace_id, score.observation_id)
-    return Label(key, sensible_time(time, latest), target)
 
 
 def _named(trace: str | None, observation: str) -> str:
@@ -181,13 +183,6 @@ def _named(trace: str | None, observation: str) -> str:
 
 def _trace(trace: str) -> str:
     return (hex_id(trace, TRACE_BYTES) if _HEX.fullmatch(trace) else "") or trace
-
-
-def _target(metadata: Raw) -> str | None:
-    try:
-        return target_in(decode(_decode_metadata, metadata) or {})
-    except RecordRejectedError:
-        return None
 
 
 def _text(value: Raw) -> str | None:

@@ -9,8 +9,8 @@ from msgspec import Raw, Struct
 
 from monitor.errors import RecordRejectedError
 from monitor.traffic.formats.bodies import request_in, response_in
-from monitor.traffic.formats.call import Call, client_name, labels_of, target_in
-from monitor.traffic.formats.lookup import within_json
+from monitor.traffic.formats.call import Call, client_name, labels_of
+from monitor.traffic.formats.lookup import Lookup, within, within_json
 from monitor.traffic.formats.wire import (
     ABSENT,
     Identifier,
@@ -48,10 +48,9 @@ class Line(Struct, gc=False, rename={"start_time": "startTime", "end_time": "end
     messages: Raw = ABSENT
     response: Raw = ABSENT
 
-    def target(self) -> str | None:
+    def stated(self) -> Lookup:
         given = self.metadata or Metadata()
-        sources = (given.requester_metadata, given.spend_logs_metadata)
-        return next((t for source in sources if (t := target_in(source or {}))), None)
+        return within(given.requester_metadata, given.spend_logs_metadata)
 
     def call(self, latest: datetime) -> Call:
         if self.status == "failure" or self.response in (ABSENT, _EMPTY):
@@ -69,7 +68,7 @@ class Line(Struct, gc=False, rename={"start_time": "startTime", "end_time": "end
             stream=self.model_group or self.model or response.model,
             query=request_in(self.messages).query(),
             response=response.text(),
-            target=self.target(),
+            metadata=self.stated(),
             labels=labels_of(
                 provider=self.custom_llm_provider,
                 tags=",".join(sorted(self.request_tags or ())),

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from monitor.errors import RecordRejectedError
-from monitor.traffic.formats.wire import decode
+from monitor.traffic.formats.wire import ABSENT, decode
 
 Lookup = Callable[[str], object]
 
@@ -36,6 +36,8 @@ def within_json(line: bytes | Raw, *first: str) -> Lookup:
 
     The object is not decoded before something is looked up, and then no further than needed.
     """
+    if line == ABSENT:
+        return nowhere
 
     @cache
     def objects() -> Lookup:

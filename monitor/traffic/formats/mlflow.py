@@ -134,7 +134,7 @@ class MlflowFormat:
                 self.passed_over += 1
             else:
                 call.aliases += (trace.info.trace_id,) if trace.info.trace_id else ()
-                call.lookup = either(call.lookup, about)
+                call.lookup = call.metadata = either(call.lookup, about)
                 calls[span.span_id or ""] = call
         _set_targets(trace.info.assessments or (), calls)
         yield from calls.values()

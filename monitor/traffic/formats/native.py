@@ -10,6 +10,7 @@ from msgspec import Meta, Raw, Struct
 
 from monitor.errors import RecordRejectedError
 from monitor.records import Exchange, ImageState, LateTarget, LoggedImage
+from monitor.traffic.formats.answers import USUAL_PATHS, AnswerPaths
 from monitor.traffic.formats.images import image_from_text, logged_image
 from monitor.traffic.formats.lookup import text_of, within_json
 from monitor.traffic.formats.streams import BY_FORMAT, DEPLOYMENT, MODEL, StreamRule
@@ -58,10 +59,13 @@ class Query(Struct, gc=False):
 
 
 class Line(Struct, gc=False):
-    """An exchange, or a late target where there is neither a query nor a response."""
+    """An exchange, or a late target where there is neither a query nor a response.
+
+    A target may be without a stream: then its id must be a name of one exchange alone.
+    """
 
     id: Identifier | int
-    stream: StreamName
+    stream: StreamName | None = None
     time: Moment | None = None
     query: Query | None = None
     response: str | None = None
@@ -95,13 +99,19 @@ class NativeFormat:
     name = "native"
     duplicates = passed_over = 0
 
-    def __init__(self, label_keys: Sequence[str] = (), rule: StreamRule = BY_FORMAT) -> None:
+    def __init__(
+        self,
+        label_keys: Sequence[str] = (),
+        rule: StreamRule = BY_FORMAT,
+        answers: AnswerPaths = USUAL_PATHS,
+    ) -> None:
         self.unknown_keys = 0
         self._rule = rule
+        self._answers = answers
         self._label_keys = frozenset(label_keys)
 
     def recognises(self, keys: frozenset[str]) -> bool:
-        return "query" in keys or {"id", "stream", "target"} <= keys
+        return "query" in keys or {"id", "target"} <= keys <= _KEYS or keys >= _TARGET_KEYS
 
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         try:
@@ -126,11 +136,16 @@ class NativeFormat:
     def _with_unknown_keys(self, line: bytes) -> Line:
         parsed = decode(_decode_any, line)
         extra = decode(_decode_keys, line).keys() - _KEYS
+        if parsed.stream is None:  # a record of something else, perhaps
+            raise RecordRejectedError(Reason.MISSING_FIELD, "expected stream")
         if extra & self._label_keys:
             values = decode(_decode_keys, line)
             listed = {key: decode(_decode_label, values[key]) for key in extra & self._label_keys}
             present = {key: value for key, value in listed.items() if value is not None}
             parsed.labels = present | (parsed.labels or {})
+        if parsed.target is None:
+            further = within_json(line)
+            parsed.target = self._answers.find(further, further)
         self.unknown_keys += bool(extra - self._label_keys)
         return parsed
 
@@ -144,17 +159,20 @@ class NativeFormat:
 def _record(line: Line, latest: datetime) -> Wire | LateTarget:
     query = line.query
     if line.time is not None and query is not None and line.response is not None:
+        if line.stream is None:
+            raise RecordRejectedError(Reason.MISSING_FIELD, "expected stream")
         if not query.text and not query.images:
             raise RecordRejectedError(Reason.NO_CONTENT, "expected a query text or an image")
         return wire(line.id, line.time, line.stream, line, latest)
     if query is None and line.response is None and line.target is not None:
         target = clean(line.target, Caps().max_text_chars)
-        return LateTarget(exact_id(line.id), clean(line.stream), target)
+        return LateTarget(exact_id(line.id), clean(line.stream or ""), target)
     missing = [key for key in ("time", "query", "response") if getattr(line, key) is None]
     raise RecordRejectedError(Reason.MISSING_FIELD, f"expected {' and '.join(missing)}")
 
 
 _KEYS = frozenset(Line.__struct_fields__)
+_TARGET_KEYS = frozenset({"id", "stream", "target"})
 _decode_known = msgspec.json.Decoder(_KnownKeysOnly).decode
 _decode_any = msgspec.json.Decoder(Line).decode
 _decode_keys = msgspec.json.Decoder(dict[str, Raw]).decode

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from monitor.errors import RecordRejectedError
+from monitor.traffic.formats.answers import USUAL_PATHS, AnswerPaths
 from monitor.traffic.formats.bodies import Request, Response
 from monitor.traffic.formats.call import Call, client_name, labels_of
-from monitor.traffic.formats.lookup import within_json
+from monitor.traffic.formats.lookup import either, within_json
 from monitor.traffic.formats.streams import BY_FORMAT, StreamRule
 from monitor.traffic.formats.wire import (
     ABSENT,
@@ -43,6 +44,7 @@ class Line(Struct, gc=False):
     target: str | None = None
     labels: Labels | None = None
     user_agent: str | None = None
+    metadata: Raw = ABSENT
     # Of a body that stands alone:
     messages: Raw = ABSENT
     input: Raw = ABSENT
@@ -56,9 +58,15 @@ class OpenAIChatFormat:
     unknown_keys = 0  # whatever else an API body holds is expected there
     duplicates = passed_over = 0
 
-    def __init__(self, name: str = "openai", rule: StreamRule = BY_FORMAT) -> None:
+    def __init__(
+        self,
+        name: str = "openai",
+        rule: StreamRule = BY_FORMAT,
+        answers: AnswerPaths = USUAL_PATHS,
+    ) -> None:
         self.name = name
         self._rule = rule
+        self._answers = answers
 
     def recognises(self, keys: frozenset[str]) -> bool:
         is_pair = "request" in keys and not keys.isdisjoint({"response", "error"})
@@ -67,8 +75,8 @@ class OpenAIChatFormat:
     def parse(self, line: bytes, latest: datetime) -> Sequence[Record]:
         try:
             call = _call(decode(_decode_line, line), latest)
-            call.lookup = within_json(line, "request.metadata", "request")
-            return (call.noted(self._rule).wire(self._rule),)
+            call.lookup = within_json(line, "metadata", "request.metadata", "request")
+            return (call.noted(self._rule, self._answers).wire(self._rule),)
         except RecordRejectedError as exc:
             return (rejection(exc, line),)
 
@@ -105,6 +113,7 @@ def _call(line: Line, latest: datetime) -> Call:
         query=request.query(),
         response=said,
         target=line.target,
+        metadata=either(within_json(line.metadata), within_json(request.metadata)),
         labels={**labels_of(client=client_name(line.user_agent)), **label_texts(line.labels)},
         model=response.model or request.model,
         deployment=request.model,

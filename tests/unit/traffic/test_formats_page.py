@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from monitor.records import ImageState
-from monitor.traffic.formats.call import TARGET_KEYS
+from monitor.traffic.formats.answers import TARGET_KEYS
 from monitor.traffic.formats.detect import AUTO, NAMES
 from monitor.traffic.formats.wire import Reason
 
