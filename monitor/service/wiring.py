@@ -1,5 +1,6 @@
 """Unpacks the settings tree into plain values and puts the parts of the program together."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ from monitor.service.daemon import Job, guarded
 from monitor.service.derived import DERIVED
 from monitor.service.embed_job import EmbedJob
 from monitor.service.embedding import THUMBNAIL_SIDE, Embedder, ImageFiles
+from monitor.service.forget import Forgetter
 from monitor.service.ingest_job import Feed, IngestJob
 from monitor.service.intake import Intake, SamplingRules
 from monitor.service.investigation import Investigator
@@ -29,6 +31,7 @@ from monitor.service.reference_build import BuildRules
 from monitor.service.retain_job import RetainJob, RetentionRules
 from monitor.service.shelf import ReferenceShelf
 from monitor.service.snapshot import Publisher
+from monitor.service.task_job import TaskJob
 from monitor.service.telemetry import Telemetry
 from monitor.settings import Settings, SourceSettings
 from monitor.store.engine import Database, open_database
@@ -40,6 +43,8 @@ from monitor.store.migrations import (
     upgrade,
 )
 from monitor.store.pending import forget_other_encoders, release_claims
+from monitor.store.tasks import give_up_abandoned
+from monitor.traffic.formats.answers import AnswerPaths
 from monitor.traffic.formats.reading import Reading
 from monitor.traffic.formats.streams import StreamRule
 from monitor.traffic.formats.uploads import Uploads
@@ -49,6 +54,7 @@ from monitor.traffic.sources.kafka import KafkaSource, read_properties
 from monitor.traffic.sources.table import TableSource, read_url
 
 Clock = Callable[[], datetime]
+TASKS_EVERY = timedelta(seconds=2)
 Configured = FileSource | FolderSource | KafkaSource | TableSource
 
 
@@ -105,6 +111,7 @@ def forget_leftovers(database: Database, encoders: EncoderPair) -> None:
         forget_other_encoders(session, encoders.digest)
         if database.is_embedded:
             release_claims(session)  # nobody else is at work, so they are of one that was killed
+            give_up_abandoned(session, utc_now(), all_of_them=True)
 
 
 def image_limits(settings: Settings) -> ImageLimits:
@@ -133,6 +140,7 @@ def reading_of(settings: Settings) -> Reading:
         label_keys=settings.slices.top_level_keys,
         uploads=Uploads(settings.uploads.roots),
         streams=StreamRule(settings.streams.by),
+        answers=AnswerPaths(settings.targets.paths),
     )
 
 
@@ -416,3 +424,18 @@ def schedule(
         name: (interval, guarded(name, job, around.telemetry))
         for name, (interval, job) in plan.items()
     }
+
+
+def work_of_pages(
+    settings: Settings, around: Surroundings, encoders: EncoderPair
+) -> dict[str, tuple[timedelta, Job]]:
+    """The job that does what pages ask for, in half of the cores: the others go on meanwhile."""
+    workers = max(1, (os.cpu_count() or 1) // 2)
+    job = TaskJob(
+        database=around.database,
+        promoter=make_promoter(settings, around.database, encoders, workers=workers),
+        forgetter=Forgetter(around.database, settings.data_dir, utc_now),
+        clock=utc_now,  # of leases, which are not event time
+        should_stop=around.stop.is_set,
+    )
+    return {"tasks": (TASKS_EVERY, guarded("tasks", job, around.telemetry))}
