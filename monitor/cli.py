@@ -475,7 +475,7 @@ def reference_delete(config: Path | None, name: str) -> None:
 
 @cli.group()
 def db() -> None:
-    """Migrations of the database."""
+    """Migrations and copies of the database."""
 
 
 @db.command("upgrade")
@@ -494,3 +494,17 @@ def db_current(config: Path | None) -> None:
     from monitor.commands.database import print_revision
 
     print_revision(_settings(config))
+
+
+@db.command("backup")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.pass_obj
+def db_backup(config: Path | None, file: Path) -> None:
+    """Copy an SQLite database to FILE, also while the daemon runs.
+
+    To restore it, stop the daemon, put FILE where the database was, and remove the files beside it
+    that end in -wal and -shm.
+    """
+    from monitor.commands.database import back_up_database
+
+    back_up_database(_settings(config), file)

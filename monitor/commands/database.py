@@ -1,4 +1,6 @@
-"""``db``: migrations."""
+"""``db``: migrations, and a copy of an embedded database."""
+
+from pathlib import Path
 
 from monitor.commands.terminal import put, say
 from monitor.settings import Settings
@@ -23,3 +25,10 @@ def print_revision(settings: Settings) -> None:
     with open_database(settings.database.url) as database:
         put(f"current {current_revision(database) or 'none'}")
         put(f"needed {expected_revision()}")
+
+
+def back_up_database(settings: Settings, path: Path) -> None:
+    """Copy an SQLite database to a new file; a daemon may be running on it."""
+    with open_database(settings.database.url) as database:
+        database.copy_to(path)
+        say(f"{database.url_for_people} -> {path}, {path.stat().st_size / 2**20:.1f} MiB")

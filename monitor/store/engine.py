@@ -90,6 +90,33 @@ class Database:
             connection.close()
         return not is_busy
 
+    def copy_to(self, path: Path) -> None:
+        """Write an embedded database to a new file as it is at one moment; others go on working.
+
+        Raises:
+            StoreError: if there is none to copy, or the file is not new.
+        """
+        if self.path is None:
+            raise StoreError(
+                f"{self.url_for_people} is no SQLite file; PostgreSQL has tools of its own: pg_dump"
+            )
+        if not self.path.exists():
+            raise StoreError(f"there is no database {self.path}")
+        try:
+            path.touch(mode=0o600, exist_ok=False)  # what people asked is in it
+        except OSError as exc:
+            raise StoreError(f"cannot make {path}: {exc.strerror}") from exc
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA query_only = OFF")
+            cursor.execute("VACUUM INTO ?", (str(path),))
+        except OperationalError as exc:
+            path.unlink()
+            raise StoreError(f"cannot copy the database to {path}: {exc}") from exc
+        finally:
+            connection.close()
+
     def close(self) -> None:
         self._engine.dispose()
 

@@ -41,6 +41,7 @@ COMMANDS = [
     ["db"],
     ["db", "upgrade"],
     ["db", "current"],
+    ["db", "backup"],
 ]
 
 
