@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from monitor.commands.access import access_findings
 from monitor.commands.privacy import content_findings
 from monitor.commands.terminal import in_one_line, put, put_json, say
 from monitor.encoders.encoder import EncoderPair
@@ -20,7 +21,6 @@ from monitor.store.engine import open_database
 from monitor.store.migrations import current_revision, require_current
 from monitor.store.references import active_references, list_references
 from monitor.traffic.sources.jsonl import FileSource
-from monitor.web.access import read_tokens
 
 Finding = tuple[bool, str]  # fine or not, and what
 
@@ -42,7 +42,7 @@ def check_settings(settings: Settings, *, as_json: bool) -> int:
         if loaded:
             findings += _guarded(lambda s: _references(s, loaded[0]), settings)
         findings += _guarded(content_findings, settings)
-    for part in (_sources, _images, _http, _sampling, _teacher):
+    for part in (_sources, _images, access_findings, _sampling, _teacher):
         findings += _guarded(part, settings)
     for is_fine, text in findings:
         tell = say if as_json else put
@@ -151,12 +151,6 @@ def _images(settings: Settings) -> Iterator[Finding]:
         yield False, f"images.root {root} is not a folder"
     else:
         yield True, f"images.root {root}"
-
-
-def _http(settings: Settings) -> Iterator[Finding]:
-    tokens = read_tokens(settings.http.tokens_file) + settings.http.given_tokens
-    guarded = f"{len(tokens)} tokens" if tokens else "no token"
-    yield True, f"http {settings.http.listen}, {guarded} needed to post"
 
 
 def _teacher(settings: Settings) -> Iterator[Finding]:

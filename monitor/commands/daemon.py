@@ -8,7 +8,9 @@ import structlog
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from monitor.commands.access import access_of
 from monitor.errors import MonitorError
+from monitor.service.acting import Actor
 from monitor.service.daemon import scheduled, stop_on_signals
 from monitor.service.intake import Batch, Receipt
 from monitor.service.logs import configure_logs
@@ -26,6 +28,7 @@ from monitor.service.wiring import (
     reading_of,
     schedule,
     utc_now,
+    work_of_pages,
 )
 from monitor.settings import Settings
 from monitor.traffic.formats.wire import Format
@@ -61,7 +64,8 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
         around = make_surroundings(settings, database, clock, stop, asks_teacher=True)
         waiting_for = ["the encoders are loading"]
         around.publisher.refresh()
-        address = stack.enter_context(_serving(settings, around, waiting_for))
+        actor = Actor(database, settings.data_dir, utc_now)
+        address = stack.enter_context(_serving(settings, around, actor, waiting_for))
         log.info("http_listening", address=address, database=database.url_for_people)
         encoders = load_encoders(settings)
         log.info("encoders_loaded", name=encoders.name, digest=encoders.digest[:12])
@@ -73,8 +77,10 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
             stack.enter_context(feed.source)
         jobs = make_jobs(settings, around, encoders, feeds, follows_clock=True)
         jobs.measure.require_usable_references()
+        actor.encoder_digest = encoders.digest
         lesson = stack.enter_context(teaching(settings, around))
-        stack.enter_context(scheduled({**schedule(settings, jobs, around), **lesson}))
+        tasks = work_of_pages(settings, around, encoders)
+        stack.enter_context(scheduled({**schedule(settings, jobs, around), **lesson, **tasks}))
         stack.callback(stop.set)  # first of all, so that the jobs end after the unit at hand
         waiting_for.clear()
         log.info("daemon_ready", sources=len(settings.sources))
@@ -82,7 +88,9 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
 
 
 @contextmanager
-def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str]) -> Iterator[str]:
+def _serving(
+    settings: Settings, around: Surroundings, actor: Actor, waiting_for: Sequence[str]
+) -> Iterator[str]:
     http = settings.http
     around.telemetry.registry.register(
         SnapshotCollector(
@@ -101,6 +109,9 @@ def _serving(settings: Settings, around: Surroundings, waiting_for: Sequence[str
         database=around.database,
         not_ready=lambda: [*waiting_for, *_database_trouble(around)],
         investigator=make_investigator(settings, around.database, around.clock),
+        actor=actor,
+        access=access_of(settings),
+        home=http.external_url,
         door=Door(
             admit=admit,
             tokens=Tokens(http.tokens_file, http.given_tokens),

@@ -41,7 +41,7 @@ class Actor:
     clock: Callable[[], datetime]
     encoder_digest: str | None = None
 
-    def acknowledge(self, said: Acknowledgement) -> int:
+    def acknowledge(self, said: Acknowledgement, who: str) -> int:
         """Keep a note on windows of a stream; returns its id.
 
         Raises:
@@ -54,7 +54,7 @@ class Actor:
         with self.database.begin() as session:
             _require_stream(session, said.stream)
             id_ = add_acknowledgement(session, said)
-            self._note(session, said.author, "acknowledge", said.stream, f"note {id_}")
+            self._note(session, who, "acknowledge", said.stream, f"note {id_}")
         return id_
 
     def withdraw(self, id_: int, who: str) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from monitor.encoders.encoder import EncoderPair
 from monitor.records import ReferenceSample, ReferenceVersion
-from monitor.reference.artefact import Arrays, Reference
+from monitor.reference.artefact import Arrays, Network, Reference
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.quality import require_quality
 from monitor.reference.signals import single_threaded
@@ -70,6 +70,7 @@ class Promotion:
             "instead_of": self.replaced.identity if self.replaced else None,
             "promoted_from": self.version.facts["promoted_from"],
             "diff": asdict(self.diff),
+            "has_quality": Network.ANSWER in self.reference.frozen.networks,
             "activation": self.activation,
             "rollback": self.rollback,
         }

@@ -110,6 +110,9 @@ class Keys:
         self._stamp = _stamp(path)
         self._keys = self._read()
 
+    def __len__(self) -> int:
+        return len(self._keys)
+
     def find(self, token: str) -> Key | None:
         """Whose token it is."""
         self._read_again()

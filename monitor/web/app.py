@@ -1,8 +1,9 @@
 """The web application: everything the daemon answers."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -11,20 +12,28 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
+from starlette.status import HTTP_401_UNAUTHORIZED, HTTP_403_FORBIDDEN
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.errors import StoreError
+from monitor.service.acting import Actor
 from monitor.service.investigation import Investigator
 from monitor.service.snapshot import Snapshot
 from monitor.store.engine import Database
+from monitor.web.actions import action_routes
+from monitor.web.api.actions import action_api_routes
 from monitor.web.api.routes import api_routes
 from monitor.web.assets import Assets
 from monitor.web.beside import comparison_routes
+from monitor.web.export import Exporter, export_routes
+from monitor.web.gate import SAFE, Access, Gate, Refuse
 from monitor.web.ingest import RETRY, Door, error, ingest_routes, refused
 from monitor.web.investigation import investigation_routes
+from monitor.web.login import login_routes
 from monitor.web.pages import PageParts, Pages, page_routes
 from monitor.web.references import reference_routes
 from monitor.web.runbooks import runbook_routes
+from monitor.web.session import visitor
 
 log = structlog.get_logger()
 SECURITY_HEADERS = {
@@ -32,7 +41,7 @@ SECURITY_HEADERS = {
     "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
     "base-uri 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # without any, browsers send forms with `Origin: null`
 }
 
 
@@ -49,6 +58,9 @@ class WebParts:
     not_ready: Callable[[], Sequence[str]]
     door: Door
     investigator: Investigator
+    actor: Actor
+    access: Access = field(default_factory=Access)
+    home: str = ""  # address under which people reach it, where that is known
     slide: timedelta = timedelta(minutes=15)
 
 
@@ -72,8 +84,15 @@ def create_app(parts: WebParts) -> FastAPI:
     app.include_router(reference_routes(around, pages))
     app.include_router(runbook_routes(pages))
 
+    app.include_router(login_routes(parts.access, pages))
+    app.include_router(action_routes(parts.actor, pages))
+    app.include_router(action_api_routes(parts.actor))
+    exporter = Exporter(parts.database, parts.investigator, assets)
+    app.include_router(export_routes(around, exporter, parts.home))
+
     _answer_errors(app, pages)
 
+    app.add_middleware(Gate, access=parts.access, refuse=_refusal(pages, parts.actor))
     app.add_middleware(_SecurityHeaders)
 
     @app.get("/metrics")
@@ -114,6 +133,22 @@ class _SecurityHeaders:
 
 
 _RAW_HEADERS = [(name.lower().encode(), text.encode()) for name, text in SECURITY_HEADERS.items()]
+
+
+def _refusal(pages: Pages, actor: Actor) -> Refuse:
+    """How those are answered who may not come in; what known people may not do is kept."""
+
+    def refuse(request: Request, status: int, message: str) -> Response:
+        is_page = "text/html" in request.headers.get("accept", "")
+        if status == HTTP_403_FORBIDDEN and request.method not in SAFE and visitor().is_known:
+            actor.refused(visitor().who, request.url.path, message)
+        if status == HTTP_401_UNAUTHORIZED and is_page and request.method in SAFE:
+            query = f"?{request.url.query}" if request.url.query else ""
+            after = quote(request.url.path) + query
+            return pages("actions/bounce.html", "", status=status, after=after)
+        return pages.error(status, message) if is_page else error(status, message)
+
+    return refuse
 
 
 def _answer_errors(app: FastAPI, pages: Pages) -> None:

@@ -44,6 +44,10 @@ class Assets:
         """Where pages find it."""
         return f"{ROOT}{name}?v={self._assets[name].version}"
 
+    def text(self, name: str) -> str:
+        """What is in a file of text."""
+        return self._assets[name].content.decode()
+
     def routes(self) -> APIRouter:
         """The route that serves them."""
         router = APIRouter(include_in_schema=False)

@@ -1,11 +1,15 @@
 """The fields of forms as handlers take them."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import Depends, Request
 from starlette.exceptions import HTTPException
 
+from monitor.errors import MonitorError, ReferenceNotFoundError, StoreError
 from monitor.records import Signal
 from monitor.web.bodies import RefusedError
 from monitor.web.gate import form_fields
@@ -17,6 +21,8 @@ async def _fields(request: Request) -> dict[str, str]:
     except RefusedError as exc:
         raise HTTPException(exc.status, str(exc)) from exc
 
+
+_OURS = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]*")
 
 Fields = Annotated[dict[str, str], Depends(_fields)]
 
@@ -58,3 +64,21 @@ def signal_of(fields: dict[str, str], name: str = "signal") -> Signal | None:
         return Signal(value)
     except ValueError as exc:
         raise HTTPException(400, f"there is no signal {value!r}") from exc
+
+
+def our_path(path: str | None) -> str:
+    """A path of this monitor; whatever might lead elsewhere is the overview."""
+    return path if path and _OURS.fullmatch(path) else "/"
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """What cannot be done is said to whoever asked for it."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except ReferenceNotFoundError as exc:
+        raise HTTPException(404, str(exc)) from exc
+    except MonitorError as exc:
+        raise HTTPException(409, str(exc)) from exc

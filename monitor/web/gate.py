@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from secrets import token_bytes
 from urllib.parse import parse_qsl, urlsplit
 
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -130,7 +131,7 @@ class Gate:
         try:
             body = await self._let_in(request, asking)
         except RefusedError as exc:
-            response = self._refuse(request, exc.status, str(exc))
+            response = await run_in_threadpool(self._refuse, request, exc.status, str(exc))
             response.headers.update(exc.headers or {})
             await response(scope, receive, send)
             return
@@ -166,8 +167,8 @@ class Gate:
         visitor, is_safe = asking.visitor, request.method in SAFE
         if request.url.path not in {LOGIN, LOGOUT}:
             self._require_role(visitor, is_safe=is_safe, by_token=asking.by_token)
-        if not (asking.by_token or visitor.is_signed_in):
-            self._require_host(request, is_safe=is_safe)
+            if not (asking.by_token or visitor.is_signed_in):
+                self._require_host(request, is_safe=is_safe)
         if is_safe:
             return None
         if not asking.by_token and self._access.is_foreign(request):

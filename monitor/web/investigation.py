@@ -15,6 +15,7 @@ from monitor.service.case import Case, MapPoint, RankedSlice
 from monitor.service.investigation import CaseWish, Investigator
 from monitor.service.verdict import in_words
 from monitor.store.acknowledgements import Acknowledgement, acknowledgements
+from monitor.store.engine import Database
 from monitor.store.evidence import with_newest_evidence
 from monitor.store.exemplars import find_exemplar
 from monitor.store.history import find_window
@@ -59,16 +60,16 @@ def investigation_routes(parts: PageParts, pages: Pages, investigator: Investiga
 
     @router.get("/window")
     def window(request: Request) -> HTMLResponse:
-        shell = _shell(parts, wish_of(request))
+        shell = shell_of(parts.database, wish_of(request))
         case = investigator.case(shell.wish) if "whole" in request.query_params else None
-        return pages("window.html", "streams", shell=shell, **_context(shell, case))
+        return pages("window.html", "streams", shell=shell, **context_of(shell, case))
 
     @router.get("/window/case")
     def part(request: Request) -> HTMLResponse:
         """What takes seconds, to be put into the page that is shown meanwhile."""
-        shell = _shell(parts, wish_of(request))
+        shell = shell_of(parts.database, wish_of(request))
         case = investigator.case(shell.wish)
-        return pages("case.html", "streams", shell=shell, **_context(shell, case))
+        return pages("case.html", "streams", shell=shell, **context_of(shell, case))
 
     @router.get("/exchange")
     def exchange(stream: str = "", id: str = "") -> HTMLResponse:  # noqa: A002 - what links call it
@@ -96,8 +97,9 @@ def wish_of(request: Request) -> CaseWish:
     )
 
 
-def _shell(parts: PageParts, wish: CaseWish) -> Shell:
-    with parts.database.read() as session:
+def shell_of(database: Database, wish: CaseWish) -> Shell:
+    """What is known of a window without taking it apart."""
+    with database.read() as session:
         summary = find_window(session, wish.stream, wish.end)
         if summary is None:
             raise HTTPException(404, "no window of this stream was measured then")
@@ -121,7 +123,8 @@ def _shell(parts: PageParts, wish: CaseWish) -> Shell:
     )
 
 
-def _context(shell: Shell, case: Case | None) -> dict[str, object]:
+def context_of(shell: Shell, case: Case | None) -> dict[str, object]:
+    """What the template of a case takes besides the shell."""
     measurements = case.measurements if case else shell.measurements
     return {
         "case": case,

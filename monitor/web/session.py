@@ -83,6 +83,11 @@ class Visitor:
     used: bool = field(default=False)  # a page has a form, so the browser needs the session
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is a holder of a token."""
+        return self.who != LOCAL
+
+    @property
     def csrf(self) -> str:
         """For a form's hidden field."""
         self.used = True

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from monitor.service.acting import Actor
 from monitor.service.intake import Batch, Receipt
 from monitor.service.wiring import make_investigator
 from monitor.store.engine import open_database
@@ -16,10 +17,18 @@ from monitor.traffic.formats.reading import AS_LOGGED, Reading
 from monitor.traffic.formats.wire import Format
 from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
+from monitor.web.gate import Access
 from monitor.web.ingest import Door
 from monitor.web.metrics import SnapshotCollector
 from monitor.web.server import serve
-from tests.integration.service.parts import Rig, admit, small_settings, store_reference, traffic
+from tests.integration.service.parts import (
+    Rig,
+    admit,
+    hash_encoders,
+    small_settings,
+    store_reference,
+    traffic,
+)
 
 LIMIT = 100_000
 WEIRD = 'a"b\\c\n<script>alert(1)</script>{x="y"} é'
@@ -32,7 +41,12 @@ class Site:
     rig: Rig
     client: httpx.Client
     reasons: list[str] = field(default_factory=list)
+    actor: Actor = field(init=False)
     admitted: Callable[[str, Sequence[bytes]], Receipt] | None = None
+
+    def __post_init__(self) -> None:
+        rig = self.rig
+        self.actor = Actor(rig.database, rig.settings.data_dir, rig.clock, hash_encoders().digest)
 
     def publish(self) -> None:
         self.rig.around.publisher.refresh()
@@ -53,6 +67,7 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
             per_second: int = 100_000,
             max_waiting: int = 64,
             reading: Reading = AS_LOGGED,
+            access: Access | None = None,
         ) -> Site:
             path = shutil.copy(migrated_file, tmp_path / "monitor.db")
             database = stack.enter_context(open_database(f"sqlite:///{path}"))
@@ -77,6 +92,8 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
                     latest=rig.around.publisher.latest,
                     database=database,
                     not_ready=lambda: site.reasons,
+                    actor=site.actor,
+                    access=access or Access(),
                     investigator=make_investigator(rig.settings, database, rig.clock),
                     door=Door(
                         admit=admit_lines,
