@@ -43,3 +43,13 @@ def test_a_token_that_looks_like_a_list_is_not_repeated() -> None:
     with pytest.raises(SettingsError) as refused:
         load_settings(None, {TOKENS: "[s3cret]"})
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["monitor:9750", "ftp://monitor", 'http://a"b', "http://a b", "/"])
+@pytest.mark.parametrize("name", ["EXTERNAL_URL", "GRAFANA_URL"])
+def test_links_lead_to_addresses_that_a_browser_opens(name: str, url: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings(None, {f"MLLM_MONITOR_HTTP__{name}": url})
+    assert "must be an http or https address" in str(refused.value)
+    given = load_settings(None, {f"MLLM_MONITOR_HTTP__{name}": "https://example.org/monitor"})
+    assert given.http.model_dump()[name.lower()] == "https://example.org/monitor"

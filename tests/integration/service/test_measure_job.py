@@ -99,6 +99,17 @@ def test_a_window_waits_until_all_its_samples_are_embedded(rig: Rig) -> None:
     assert (before, bool(everything_measured(rig.database))) == ([], True)
 
 
+def test_the_windows_that_a_run_had_to_leave_are_counted_until_they_are_measured(rig: Rig) -> None:
+    activated(rig)
+    admit(rig.around.intake, traffic(60, 12))
+    rig.jobs.ingest.run(lambda: False)
+    rig.jobs.measure()
+    waiting = dict(rig.jobs.measure.left)
+    rig.jobs.embed()
+    rig.jobs.measure()
+    assert (waiting, rig.jobs.measure.left) == ({"llava": 5}, {"llava": 0})
+
+
 def test_a_window_is_not_measured_before_its_lateness_has_passed(
     database: Database, tmp_path: Path
 ) -> None:
@@ -153,6 +164,7 @@ def test_a_window_that_fails_is_counted_and_the_next_ones_are_measured(
         START.isoformat()
     ]
     assert rig.metric("job_failures_total", job="measure") == 1
+    assert rig.jobs.measure.left == {"llava": 1}
     monkeypatch.undo()
     rig.work()
     assert (0, 15) in windows(everything_measured(rig.database))
