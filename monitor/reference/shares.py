@@ -160,6 +160,13 @@ _SPLITS: Mapping[Signal, Callable[[View, Reference], _Parts]] = {
 }
 
 
+def split_shares(
+    signal: Signal, events: Ints, shares: Floats, slices: Sequence[Slice]
+) -> SignalShares:
+    """A signal from what its events add, to which the reference adds nothing."""
+    return _summed(signal, events, _Parts(shares, np.empty(0), np.empty(0, dtype=np.int64)), slices)
+
+
 def _summed(signal: Signal, events: Ints, parts: _Parts, slices: Sequence[Slice]) -> SignalShares:
     by_slice = []
     for part in slices:

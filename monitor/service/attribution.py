@@ -10,7 +10,7 @@ from monitor.errors import TooFewSamplesError
 from monitor.records import Modality, Sample, Signal, WindowId
 from monitor.reference.artefact import Embedded
 from monitor.reference.comparable import comparable_rows
-from monitor.reference.shares import SignalShares, Slice, split_signals
+from monitor.reference.shares import SignalShares, Slice, split_shares, split_signals
 from monitor.reference.signals import single_threaded
 from monitor.service.embedding import columns
 from monitor.service.measure import Measurer, MeasureRules, Novelty, slices_of, uniform_sample
@@ -119,6 +119,7 @@ def explain_events(
         embedded = columns(samples, reference.reference.dim)
         comparable = comparable_rows(reference.reference, embedded, alpha=alpha)
         signals = split_signals(embedded, reference.reference, slices, comparable)
+        signals |= _novelty_shares(samples, reference, novelty, slices)
         events = _notable(samples, reference, novelty, signals, depth or Depth())
     return WindowAttribution(
         reference=reference.reference.identity,
@@ -142,6 +143,23 @@ def slices_by_label(
             rest[rows] = False
         if rest.any():
             found.append(Slice(label, None, np.flatnonzero(rest)))
+    return found
+
+
+def _novelty_shares(
+    samples: Sequence[Sample], reference: LoadedReference, novelty: Novelty, slices: Sequence[Slice]
+) -> dict[Signal, SignalShares]:
+    """A share of new kinds is a sum as well: every event of a new kind adds one of n."""
+    frozen, found = reference.reference.frozen, {}
+    for signal, modality, distances in (
+        (Signal.NOVELTY_VISUAL, Modality.VISUAL, novelty.visual),
+        (Signal.NOVELTY_TEXTUAL, Modality.TEXTUAL, novelty.textual),
+    ):
+        threshold = frozen.novelty_thresholds.get(modality)
+        events = np.flatnonzero([sample.id in distances for sample in samples])
+        if threshold is not None and len(events) >= frozen.smallest_window:
+            is_new = np.array([distances[samples[i].id] > threshold for i in events.tolist()])
+            found[signal] = split_shares(signal, events, is_new / len(events), slices)
     return found
 
 

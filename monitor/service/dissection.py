@@ -331,14 +331,13 @@ def _notes(blank: Case, split: SignalShares, exchanges: Sequence[RankedExchange]
     measured = next((m for m in blank.measurements if m.signal is split.signal), None)
     if measured is None or measured.value is None:
         return notes
-    if any(
-        m.signal is Signal.IMAGE_LOGGING and m.verdict is Verdict.DRIFTING
-        for m in blank.measurements
-    ):
-        notes.append(
-            f"logging changed: {measured.n} exchanges can be compared, while the shares are those "
-            f"of all {len(split.events)}"
-        )
-    elif abs(measured.value - split.value) > ROUNDING:
-        notes.append("the window has changed since it was measured; it is measured again soon")
+    if abs(measured.value - split.value) > ROUNDING:
+        logging = (m for m in blank.measurements if m.signal is Signal.IMAGE_LOGGING)
+        if any(m.verdict is Verdict.DRIFTING for m in logging):
+            notes.append(
+                f"logging changed: {split.signal} was measured from the {measured.n} exchanges "
+                f"that can be compared, the shares are of {len(split.events)}"
+            )
+        else:
+            notes.append("the window has changed since it was measured; it is measured again soon")
     return notes

@@ -1,6 +1,6 @@
 """A case in words: since when, what, from whom, and then and now; the three questions apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -21,6 +21,14 @@ TRAFFIC = {
     Signal.NOVELTY_VISUAL: "more images are of a new kind",
     Signal.NOVELTY_TEXTUAL: "more texts are of a new kind",
 }
+_WHAT = {
+    **{signal: f"what is different about the {what}" for signal, what in LOOKS.items()},
+    Signal.NOVELTY_VISUAL: "the images of a new kind",
+    Signal.NOVELTY_TEXTUAL: "the texts of a new kind",
+    Signal.EMI: "what EMI has lost",
+}
+_OF_IMAGES = (Signal.VISUAL_DISCREPANCY, Signal.NOVELTY_VISUAL)
+_OF_TARGETS = (Signal.EMI,)
 # What answers are told by, once the traffic is known to look as it did.
 ANSWERS = (Signal.EMI, Signal.EMID, Signal.MI_QUERY_RESPONSE, Signal.OUTPUT_GAP)
 NOTABLE = 0.3  # of the excess, for a slice to be named
@@ -91,9 +99,10 @@ def _traffic(found: Findings) -> list[str]:
     said = [_changed(found, since, signals) for since, signals in _by_start(found, looks)]
     if calm:
         said.append(f"The {_listed(calm)} {'do not' if looks else 'look as they did'}.")
-    said += _worst_slice(found)
+    said += _worst_slice(found, LOOKS)
     rest = [s for s in out if s not in LOOKS]
     said += [_changed(found, since, signals) for since, signals in _by_start(found, rest)]
+    said += _worst_slice(found, rest)
     said += [
         f"Slowly{_when(known[s].evidence_since, known[s])}, {TRAFFIC[s]}: no single window shows "
         "it, all of them together do."
@@ -117,18 +126,23 @@ def _by_start(found: Findings, out: Sequence[Signal]) -> list[tuple[datetime, li
     return sorted(groups.items(), key=lambda g: -max(_excess(found.measurements[s]) for s in g[1]))
 
 
-def _worst_slice(found: Findings) -> list[str]:
+def _worst_slice(found: Findings, of: Collection[Signal]) -> list[str]:
+    """Who is behind the signal that the slices are ranked by, if it is one of these."""
     signal = found.ranked_by
-    if signal not in LOOKS or not found.slices:
+    if signal not in _WHAT or signal not in of or not found.slices:
         return []
     worst = found.slices[0]
     if worst.value is None or worst.part is None or not _drifts(found.measurements[signal]):
         return []
     if worst.part < NOTABLE or worst.part < SURPLUS * worst.portion:
         return []
-    of_these = "exchanges with images" if signal is Signal.VISUAL_DISCREPANCY else "exchanges"
+    of_these = "exchanges"
+    if signal in _OF_IMAGES:
+        of_these += " with images"
+    elif signal in _OF_TARGETS:
+        of_these += " with targets"
     return [
-        f"{100 * worst.part:.0f} % of what is different about the {LOOKS[signal]} comes from "
+        f"{100 * worst.part:.0f} % of {_WHAT[signal]} comes from "
         f"{worst.slice_key}, which is {100 * worst.portion:.0f} % of the {of_these}."
     ]
 
@@ -145,7 +159,8 @@ def _answers(found: Findings) -> list[str]:
         was = "" if before is None else f"was {_signed(before)}, "
         return [
             f"Answers got worse since {_clock(since, emi)}: {now}, {was}{_normally(emi)} "
-            f"({_times(emi)})."
+            f"({_times(emi)}).",
+            *_worst_slice(found, ANSWERS),
         ]
     if _is_slow(emi):
         return [

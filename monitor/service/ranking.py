@@ -23,6 +23,8 @@ MODALITY: Mapping[Signal, Modality] = {
     Signal.VISUAL_DISCREPANCY: Modality.VISUAL,
     Signal.TEXTUAL_DISCREPANCY: Modality.TEXTUAL,
     Signal.RESPONSE_DISCREPANCY: Modality.RESPONSE,
+    Signal.NOVELTY_VISUAL: Modality.VISUAL,
+    Signal.NOVELTY_TEXTUAL: Modality.TEXTUAL,
     Signal.OUTPUT_GAP: Modality.RESPONSE,
     Signal.MI_QUERY_RESPONSE: Modality.RESPONSE,
     Signal.EMI: Modality.RESPONSE,

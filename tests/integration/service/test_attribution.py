@@ -32,7 +32,14 @@ DIVERGENCES = (
     Signal.RESPONSE_DISCREPANCY,
     Signal.OUTPUT_GAP,
 )
-SPLIT = (*DIVERGENCES, Signal.MI_QUERY_RESPONSE, Signal.EMI, Signal.IMAGE_TEXT_AGREEMENT)
+SPLIT = (
+    *DIVERGENCES,
+    Signal.MI_QUERY_RESPONSE,
+    Signal.EMI,
+    Signal.IMAGE_TEXT_AGREEMENT,
+    Signal.NOVELTY_VISUAL,
+    Signal.NOVELTY_TEXTUAL,
+)
 DEPTH = Depth(events=12, neighbours=4)
 
 
