@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint benchmark clean
+.PHONY: demo test lint benchmark alert-demo clean
 
 demo: $(VENV)/.installed
 	$(BIN)/mllm-monitor demo $(DEMO_ARGS)
@@ -22,6 +22,10 @@ lint: $(VENV)/.tested
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/alembic check
+
+# How long it takes from the first drifted exchange to the person who is told, by stage.
+alert-demo: $(VENV)/.tested system-packages
+	$(BIN)/python -m tests.acceptance.prove_alerting $(ALERT_DEMO_ARGS)
 
 benchmark: $(VENV)/.tested
 	$(BIN)/pytest -m benchmark $(TEST_ARGS) tests/benchmarks
