@@ -33,16 +33,15 @@ def _whether_logging_changed(whole: Mapping[Signal, Measurement]) -> list[str]:
     logging = whole.get(Signal.IMAGE_LOGGING)
     if logging is None or logging.value is None:
         return []
-    how = f"{logging.value:.0%} of the images are logged in another way"
-    if logging.terms:
-        how += f", more of them as {logging.terms[0]},"
+    now = f", now as {logging.terms[0]}" if logging.terms else ""
+    how = f"{100 * logging.value:.0f} % of the images are logged in another way than before{now}"
     if logging.verdict is Verdict.DRIFTING:
         return [
-            f"Logging changed: {how} than in the reference ({logging.excess_ratio:.1f} x "
-            "threshold), so images and answers are judged by what can still be compared."
+            f"Logging changed: {how} ({logging.excess_ratio:.1f} x threshold). Images and answers "
+            "are judged by what can still be compared."
         ]
     if logging.persistent:
-        return [f"Logging changed slowly: {how} than in the reference{_since(logging)}."]
+        return [f"Logging changed slowly: {how}{_since(logging)}."]
     return []
 
 

@@ -141,7 +141,7 @@ def test_what_cannot_be_compared_says_why(result: Result) -> None:
 
 def test_the_words_are_that_logging_changed(result: Result) -> None:
     said = in_words([_measurement(m) for m in after_the_change(result, "all").values()])
-    assert said[0].startswith("Logging changed: 100% of the images")
+    assert said[0].startswith("Logging changed: 100 % of the images")
     assert "truncated" in said[0]
     assert said[1].startswith("Has the traffic changed? Not noticeably")
     assert "Yes" not in " ".join(said)

@@ -153,16 +153,15 @@ def test_changed_logging_is_said_first_and_not_called_a_change_of_the_traffic() 
     logging = measured(Signal.IMAGE_LOGGING, Verdict.DRIFTING, terms=("truncated",))
     words = in_words([*CALM, logging])
     assert words[0] == (
-        "Logging changed: 25% of the images are logged in another way, more of them as truncated, "
-        "than in the reference (2.5 x threshold), so images and answers are judged by what can "
-        "still be compared."
+        "Logging changed: 25 % of the images are logged in another way than before, now as "
+        "truncated (2.5 x threshold). Images and answers are judged by what can still be compared."
     )
     assert words[1:] == in_words(CALM)
 
 
 def test_logging_that_changes_slowly_is_said_with_its_beginning() -> None:
     slow = measured(Signal.IMAGE_LOGGING, persistent=True, evidence_since=START)
-    assert in_words([*CALM, slow])[0].startswith("Logging changed slowly: 25% of the images")
+    assert in_words([*CALM, slow])[0].startswith("Logging changed slowly: 25 % of the images")
 
 
 def test_calm_logging_is_not_spoken_of() -> None:
