@@ -1,8 +1,10 @@
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,9 +15,20 @@ from openapi_spec_validator import validate
 from sqlalchemy import update
 
 from monitor.records import WindowId
+from monitor.store.engine import open_database
 from monitor.store.tables import ReferenceSampleRow, SampleRow
 from monitor.store.windows import record_window
-from tests.integration.service.parts import START, admit, exchange, inline, png
+from tests.integration.service.parts import (
+    START,
+    Rig,
+    admit,
+    exchange,
+    inline,
+    png,
+    small_settings,
+    store_reference,
+    traffic,
+)
 from tests.integration.web.conftest import WEIRD, Site
 
 DAY = {"start": "2026-03-01T00:00:00Z", "end": "2026-03-02T00:00:00Z"}
@@ -40,10 +53,12 @@ def require_as_described(site: Site, path: str, body: object) -> None:
     OAS31Validator({**schema, "components": api["components"]}).validate(body)
 
 
-@pytest.fixture
-def busy(measured: Site) -> Site:
-    """A stream with enough windows and exchanges to be asked about, and content of strangers."""
-    lines = [
+@pytest.fixture(scope="module")
+def migrated_file(migrated_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every site of this module starts with measured windows and content of strangers."""
+    folder = tmp_path_factory.mktemp("busy")
+    path = Path(shutil.copy(migrated_file, folder / "monitor.db"))
+    hostile = [
         exchange(
             f"hostile-{i}",
             20 + i / 4,
@@ -53,10 +68,20 @@ def busy(measured: Site) -> Site:
         )
         for i in range(40)
     ]
-    admit(measured.rig.around.intake, lines)
-    measured.rig.work()
-    measured.publish()
-    return measured
+    with open_database(f"sqlite:///{path}") as database:
+        rig = Rig(small_settings(folder, slices={"labels": ["tenant"]}), database)
+        with database.begin() as session:
+            store_reference(session)
+        lines = [*traffic(160, 9.9), *traffic(60, 12, stream=WEIRD), *hostile]
+        admit(rig.around.intake, lines)
+        rig.work()
+    return path
+
+
+@pytest.fixture
+def busy(site: Site) -> Site:
+    site.publish()
+    return site
 
 
 def test_the_description_is_valid_openapi_and_names_every_route(site: Site) -> None:
@@ -230,9 +255,9 @@ def test_a_cursor_that_is_none_of_ours_is_refused(site: Site, cursor: str) -> No
     ],
 )
 def test_whatever_is_wrong_is_told_in_the_one_shape(
-    measured: Site, path: str, query: dict[str, object], status: int
+    site: Site, path: str, query: dict[str, object], status: int
 ) -> None:
-    answer = get(measured, path, **query)
+    answer = get(site, path, **query)
     assert (answer.status_code, list(answer.json())) == (status, ["error"])
     assert "\n" not in answer.json()["error"]
 
