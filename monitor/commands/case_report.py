@@ -32,9 +32,10 @@ def _parts(case: Case) -> Iterable[RenderableType]:
     window, summary = case.window, case.summary
     where = case.stream if case.slice_key == ALL else f"{case.stream}, {case.slice_key}"
     yield _text(where, "bold")
+    of_teacher = f", {summary.n_teacher_targets} by the teacher" * bool(summary.n_teacher_targets)
     yield _text(
         f"{window.start:%Y-%m-%d %H:%M} to {window.end:%H:%M} UTC, {summary.n} of {summary.seen} "
-        f"exchanges, {summary.n_targets} with targets, against {case.reference}",
+        f"exchanges, {summary.n_targets} with targets{of_teacher}, against {case.reference}",
         "dim",
     )
     yield ""

@@ -3,8 +3,15 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from monitor.service.wiring import reading_of, teacher_share, why_nothing_is_sent
+from monitor.service.wiring import (
+    make_intake,
+    reading_of,
+    teacher_share,
+    utc_now,
+    why_nothing_is_sent,
+)
 from monitor.settings import Settings, load_settings
+from monitor.store.engine import open_database
 
 TEACHER = {"url": "https://models.example.com/v1", "model": "wise-1", "share": 0.1}
 
@@ -56,6 +63,15 @@ def test_a_key_in_the_address_is_not_repeated(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="key_file") as caught:
         load_settings(path, {})
     assert "secret-1" not in str(caught.value)
+
+
+def test_only_the_daemon_has_samples_answered(tmp_path: Path) -> None:
+    with open_database(f"sqlite:///{tmp_path}/unused.db") as database:
+        shares = [
+            make_intake(settings(), database, utc_now, asks_teacher=asks).rules.teacher_share
+            for asks in (False, True)
+        ]
+    assert shares == [0, 0.1]
 
 
 def test_the_paths_of_answers_reach_every_format() -> None:

@@ -90,6 +90,7 @@ class Window(Shown):
     seen: int
     n: int
     n_targets: int
+    n_teacher_targets: int
     image_states: dict[str, int]
     measured_at: datetime
 
