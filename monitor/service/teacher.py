@@ -6,72 +6,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
 import httpx
-import msgspec
-from msgspec import Struct
 
-from monitor.errors import MonitorError, SettingsError
+from monitor.errors import SettingsError
+from monitor.service.completion import Answer, Outcome, TeacherError, answer_in, models_in
 
 MAX_BODY_BYTES = 2**20  # of an answer; a long one has some thousand characters
 USUAL_ANSWER_TOKENS = 512
 IMAGE_TOKENS = 1_600  # about what the largest models count for a picture of 768 pixels
-MAX_TOKENS = 10_000_000  # who says more is not believed
 BYTES_PER_TOKEN = 3  # fewer than a token has in most languages
 _LIMITS = ("max_tokens", "max_completion_tokens")
-
-
-class Outcome(StrEnum):
-    """How a call ended; the closed set that it is counted by."""
-
-    ANSWERED = "answered"
-    TIMEOUT = "timeout"
-    UNREACHABLE = "unreachable"
-    THROTTLED = "throttled"
-    SERVER_ERROR = "server_error"
-    DENIED = "denied"  # the key or the address
-    REFUSED = "refused"  # this question
-    REDIRECTED = "redirected"
-    GARBAGE = "garbage"
-    TOO_LARGE = "too_large"
-    CUT_OFF = "cut_off"
-    DECLINED = "declined"  # by the model
-
-
-# Asking the same again would end the same.
-ABOUT_THE_QUESTION = frozenset(
-    {Outcome.REFUSED, Outcome.GARBAGE, Outcome.TOO_LARGE, Outcome.CUT_OFF, Outcome.DECLINED}
-)
-# The endpoint did its work; what came of it is no reason to leave it alone.
-OF_THE_MODEL = frozenset({Outcome.ANSWERED, Outcome.CUT_OFF, Outcome.DECLINED})
-
-
-class TeacherError(MonitorError):
-    """A call without an answer. Says nothing of what was asked or answered, nor the key."""
-
-    def __init__(
-        self,
-        outcome: Outcome,
-        detail: str,
-        *,
-        retry_after: float | None = None,
-        tokens: int | None = None,
-    ) -> None:
-        super().__init__(f"the teacher did not answer ({outcome}): {detail}")
-        self.outcome = outcome
-        self.retry_after = retry_after
-        self.tokens = tokens
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the teacher said, and what it cost where that is told."""
-
-    text: str
-    tokens: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +78,7 @@ class Teacher:
                 {"role": "user", "content": content if images else text},
             ],
         }
-        return _answer(self._fetch("POST", "chat/completions", body))
+        return answer_in(self._fetch("POST", "chat/completions", body))
 
     def models(self) -> list[str] | None:
         """The models that the endpoint lists; None where it has no list.
@@ -140,14 +87,11 @@ class Teacher:
             TeacherError: if it cannot be reached, or does not take the key.
         """
         try:
-            listed = msgspec.json.decode(self._fetch("GET", "models"), type=_Models)
+            return models_in(self._fetch("GET", "models"))
         except TeacherError as exc:
             if exc.outcome is Outcome.REFUSED:
                 return None
             raise
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return None
-        return [model.id for model in listed.data]
 
     def _fetch(self, method: str, path: str, body: object = None) -> bytes:
         deadline = time.monotonic() + self.endpoint.timeout_seconds
@@ -197,33 +141,6 @@ def retry_after(value: str | None, now: Callable[[], float] = time.time) -> floa
         return None
 
 
-class _Message(Struct):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(Struct):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(Struct):
-    total_tokens: int | None = None
-
-
-class _Completion(Struct):
-    choices: list[_Choice]
-    usage: _Usage | None = None
-
-
-class _Model(Struct):
-    id: str
-
-
-class _Models(Struct):
-    data: list[_Model]
-
-
 def _as_url(image: bytes) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(image).decode()}"
 
@@ -250,26 +167,6 @@ def _bounded(response: httpx.Response, deadline: float) -> bytes:
 
 def _too_slow(seconds: float | None) -> TeacherError:
     return TeacherError(Outcome.TIMEOUT, f"in {seconds:.0f} s" if seconds else "in time")
-
-
-def _answer(body: bytes) -> Answer:
-    try:
-        completion = msgspec.json.decode(body, type=_Completion)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise TeacherError(Outcome.GARBAGE, "expected a chat completion") from None
-    told = completion.usage.total_tokens if completion.usage else None
-    tokens = told if told is not None and 0 <= told <= MAX_TOKENS else None
-    if not completion.choices:
-        raise TeacherError(Outcome.GARBAGE, "expected a choice", tokens=tokens)
-    choice = completion.choices[0]
-    text = (choice.message.content or "").strip()
-    if choice.message.refusal or choice.finish_reason == "content_filter":
-        raise TeacherError(Outcome.DECLINED, "the model declined", tokens=tokens)
-    if choice.finish_reason == "length":  # half an answer is not what others are compared with
-        raise TeacherError(Outcome.CUT_OFF, "the answer has no end", tokens=tokens)
-    if not text:
-        raise TeacherError(Outcome.GARBAGE, "expected a text", tokens=tokens)
-    return Answer(text, tokens)
 
 
 _BY_STATUS = {

@@ -8,7 +8,8 @@ import structlog
 from sqlalchemy.orm import Session
 
 from monitor.service.breaker import Breaker
-from monitor.service.teacher import ABOUT_THE_QUESTION, OF_THE_MODEL, Outcome, Teacher, TeacherError
+from monitor.service.completion import ABOUT_THE_QUESTION, OF_THE_MODEL, Outcome, TeacherError
+from monitor.service.teacher import Teacher
 from monitor.service.telemetry import Telemetry
 from monitor.store.engine import Database
 from monitor.store.targets import set_teacher_target

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from monitor.service.teacher import Outcome
+from monitor.service.completion import Outcome
 from monitor.store.teacher import Skip
 
 JOBS = ("ingest", "embed", "measure", "retain", "teacher")

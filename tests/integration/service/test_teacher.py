@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import SettingsError
-from monitor.service.teacher import (
-    Answer,
-    Endpoint,
-    Outcome,
-    Teacher,
-    TeacherError,
-    read_key,
-    retry_after,
-)
+from monitor.service.completion import Answer, Outcome, TeacherError
+from monitor.service.teacher import Endpoint, Teacher, read_key, retry_after
 from tests.endpoint import ANSWER, KEY, MODEL, TOKENS, FakeEndpoint, endpoint
 
 
