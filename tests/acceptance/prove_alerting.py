@@ -5,7 +5,6 @@ hurried. ``make alert-demo`` runs it.
 """
 
 import argparse
-import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
+
 from monitor.commands.terminal import put, say
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
 from tests.acceptance.alerting import Hook, Stack, free_port, hook, stack
 from tests.acceptance.program import Process, Program
 
+CHROMIUM = "/usr/bin/chromium"
 PER_MINUTE = 240
 CALM, DRIFTING = timedelta(seconds=100), timedelta(minutes=10)
 REFERENCE_EXCHANGES = 1_200
@@ -86,7 +88,7 @@ def _prove(folder: Path, seed: int, screenshot: Path | None) -> list[Way]:
                 say(f"{receiver} was told of {alert}")
             ways = [_way(process, at, told, alert, first_drifted()) for alert in WATCHED]
             if screenshot:
-                _photograph(f"{at.prometheus}/alerts?search=&state=firing", screenshot)
+                _photograph(at.prometheus, screenshot)
     return ways
 
 
@@ -168,16 +170,17 @@ def _first_one(at: Stack, selector: str) -> float:
     return float(min(t for t, value in series["values"] if value == "1"))
 
 
-def _photograph(address: str, path: Path) -> None:
-    subprocess.run(
-        [
-            *("chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            *("--window-size=1280,2000", "--virtual-time-budget=8000"),
-            *(f"--screenshot={path.absolute()}", address),
-        ],
-        check=True,
-        capture_output=True,
-    )
+def _photograph(prometheus: str, path: Path) -> None:
+    """The page of alerts, those that fire with their texts. Debian's has the pages of before."""
+    with sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{prometheus}/classic/alerts")
+        for header in page.query_selector_all(".alert-danger.alert_header"):
+            header.click()
+        page.click(".show-annotations")
+        page.screenshot(path=path, full_page=True, animations="disabled")
+        browser.close()
 
 
 def _print(way: Way) -> None:
