@@ -8,12 +8,20 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+import structlog
 
 # The same examples in every run: a red test is about the change, not about luck.
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("repeatable")
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def logs_of_its_own() -> Iterator[None]:
+    """A command sets logs up for the standard error of its test, which the next one has not."""
+    yield
+    structlog.reset_defaults()
 
 
 def _present(path: Path) -> Path:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import structlog
 import torch
 
 from monitor import cli
 from monitor.encoders.builtin import builtin_encoders
+from monitor.records import Signal
 from monitor.reference.conditional import load_club_checkpoint, require_fit
 from monitor.store import engine
 from monitor.store.engine import open_database
@@ -70,8 +70,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             cli.main()
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
-        finally:
-            structlog.reset_defaults()
         return Done(code, *capsys.readouterr())
 
     return call
@@ -318,7 +316,7 @@ def test_a_reference_is_built_shown_used_replaced_and_deleted(
     assert json.loads(run(*config, "reference", "show", "spring", "--json").out) == listed
     rows = run(*config, "replay", "window.jsonl", "--json").out.splitlines()
     assert {json.loads(row)["reference"] for row in rows} == {identity}
-    assert len(rows) == 15 * 5
+    assert len(rows) == len(Signal) * 5
     assert run(*config, "replay", "window.jsonl", "--json").out.splitlines() == rows
     refused = run(*config, "reference", "delete", "spring")
     assert (refused.code, "is active for every stream" in refused.err) == (2, True)

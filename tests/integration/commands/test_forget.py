@@ -1,11 +1,9 @@
 """``forget`` as a command, beside a database with a little traffic."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 
 from monitor.commands.privacy import content_findings
 from monitor.service.wiring import opened_database
@@ -24,13 +22,12 @@ from tests.integration.service.parts import (
 
 
 @pytest.fixture
-def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Program]:
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
     monkeypatch.chdir(tmp_path)
     lines = [exchange(name, labels={"tenant": f"t{name}"}) for name in ("a", "b")]
     with opened_database(Settings()) as database:
         admit(make_intake(database), lines)
-    yield Program(monkeypatch, config=())
-    structlog.reset_defaults()  # the command has set the logs up for its own standard error
+    return Program(monkeypatch, config=())
 
 
 def left() -> set[str]:
