@@ -277,6 +277,7 @@ def simulate(
 @click.option("--slice", "slice_key", default="all", show_default=True, metavar="LABEL=VALUE")
 @click.option("--signal", help="Rank by this signal; default: the one that is most out.")
 @click.option("--exchanges", type=click.IntRange(0, 200), default=5, show_default=True)
+@click.option("--export", type=click.Path(path_type=Path), help="File, .html or .json.")
 @AS_JSON
 @click.pass_obj
 def explain(
@@ -286,6 +287,7 @@ def explain(
     slice_key: str,
     signal: str | None,
     exchanges: int,
+    export: Path | None,
     as_json: bool,
 ) -> None:
     """Say why a window is out: since when, what, from whom, which exchanges.
@@ -302,6 +304,7 @@ def explain(
         slice_key=slice_key,
         signal=signal,
         exchanges=exchanges,
+        export=export,
         as_json=as_json,
     )
     run_explain(_settings(config), wish)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from monitor.commands.case_report import put_case
 from monitor.commands.terminal import put_json, say
@@ -16,6 +17,9 @@ from monitor.store.engine import Database
 from monitor.store.history import find_window, newest_drifting, newest_stream
 from monitor.web.api.case_schema import CaseLine
 from monitor.web.api.parameters import moment
+from monitor.web.assets import Assets
+from monitor.web.export import Exporter
+from monitor.web.investigation import shell_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Wish:
     slice_key: str
     signal: str | None
     exchanges: int
+    export: Path | None
     as_json: bool
 
 
@@ -44,13 +49,25 @@ def run_explain(settings: Settings, wish: Wish) -> None:
         asked = _chosen(database, wish.stream, end)
         investigator = make_investigator(settings, database, utc_now)
         investigator.limits = replace(CaseLimits(), exchanges=wish.exchanges)
-        case = investigator.case(replace(asked, slice_key=wish.slice_key, signal=signal))
+        asked = replace(asked, slice_key=wish.slice_key, signal=signal)
+        case = investigator.case(asked)
+        if wish.export is not None:
+            _write(settings, Exporter(database, investigator, Assets()), asked, wish.export)
     if wish.as_json:
         put_json(CaseLine.of(case).model_dump(mode="json", by_alias=True))
     else:
         put_case(case)
     if case.missing:
         raise MonitorError(case.missing)
+
+
+def _write(settings: Settings, exporter: Exporter, asked: CaseWish, path: Path) -> None:
+    http = settings.http
+    shell = shell_of(exporter.database, asked)
+    file = exporter.file_of(shell, http.external_url or f"http://{http.listen}")
+    is_json = path.suffix == ".json"
+    path.write_text(exporter.json_text(file) if is_json else exporter.html(file), encoding="utf-8")
+    say(f"{path} holds the case, with what users wrote and their pictures")
 
 
 def _chosen(database: Database, stream: str | None, end: datetime | None) -> CaseWish:

@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from monitor.commands.terminal import progress, put_json, say
+from monitor.commands.terminal import progress, put_json, say, this_user
+from monitor.service.acting import ACTIONS, FORGET
 from monitor.service.forget import Forgetter, Found
 from monitor.service.logs import configure_logs
 from monitor.service.wiring import opened_database, privacy_of, utc_now
 from monitor.settings import Settings, format_duration
+from monitor.store.audit import AuditEntry, Outcome, record_audit
 from monitor.store.engine import open_database
 from monitor.store.forgetting import Wanted
 from monitor.store.migrations import current_revision
@@ -43,6 +45,12 @@ def forget(settings: Settings, wish: Wish) -> None:
         configure_logs(level=settings.logging.level, form=settings.logging.format)
         with progress() as report:
             counts, replaced = forgetter.forget(wanted, found, report)
+        with database.begin() as session:
+            target, kind = wish.stream or "every stream", "label" if wish.label else "id"
+            done = AuditEntry(
+                utc_now(), this_user(), ACTIONS[FORGET], target, Outcome.DONE, f"by {kind}"
+            )
+            record_audit(session, done)
     _show(wish, asdict(counts) | {"replaced": [[r.old.identity, r.new.identity] for r in replaced]})
 
 

@@ -1,11 +1,18 @@
 """``reference promote``: past windows of a stream become what is normal."""
 
-import getpass
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from monitor.commands.terminal import progress, put, put_json, put_table, say, simple_table
+from monitor.commands.terminal import (
+    progress,
+    put,
+    put_json,
+    put_table,
+    say,
+    simple_table,
+    this_user,
+)
 from monitor.service.promotion import Promotion
 from monitor.service.promotion_choice import PromotionWish
 from monitor.service.wiring import load_encoders, make_promoter, opened_database
@@ -44,14 +51,6 @@ def promote_reference(settings: Settings, wish: Wish) -> None:
     say(f"{made.version.identity} judges {wish.past.stream} from now on, windows not yet measured")
     if made.rollback:
         say(f"back with `{made.rollback}`")
-
-
-def this_user() -> str:
-    """Who typed a command, for the audit."""
-    try:
-        return f"{getpass.getuser()} (command line)"
-    except (KeyError, OSError):  # a container may have a user without a name
-        return f"user {os.getuid()} (command line)"
 
 
 def _show(made: Promotion, *, as_json: bool) -> None:

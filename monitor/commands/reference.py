@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from monitor.commands.replay import require_format
-from monitor.commands.terminal import progress, put, put_json, put_table, say, simple_table
+from monitor.commands.terminal import (
+    progress,
+    put,
+    put_json,
+    put_table,
+    say,
+    simple_table,
+    this_user,
+)
 from monitor.encoders.encoder import EncoderPair
 from monitor.errors import ReferenceTooSmallError
 from monitor.records import ReferenceVersion
@@ -19,6 +27,7 @@ from monitor.reference.quality import require_quality
 from monitor.service.derived import DERIVED, label_counts
 from monitor.service.embedding import Embedder
 from monitor.service.ingest_job import Feed
+from monitor.service.promotion import activate_for
 from monitor.service.reference_build import (
     Embedding,
     LogReader,
@@ -183,7 +192,7 @@ def activate_reference(
         if not without_quality:
             require_quality(reference)
         with database.begin() as session:
-            activate(session, version.digest, stream, utc_now())
+            activate_for(session, version, stream, who=this_user(), now=utc_now())
     scope = "every stream without its own" if stream == EVERY_STREAM else stream
     say(f"{version.identity} is active for {scope}; windows not yet measured are judged by it")
     if Network.ANSWER not in reference.frozen.networks:

@@ -1,5 +1,6 @@
 """What a person sees in a terminal. Data goes to standard output, words to standard error."""
 
+import getpass
 import json
 import os
 import sys
@@ -55,6 +56,14 @@ def printable(text: str) -> str:
 def in_one_line(exc: SQLAlchemyError) -> str:
     """What the database said, without the statement."""
     return "database: " + str(exc.__cause__ or exc).partition("\n")[0]
+
+
+def this_user() -> str:
+    """Who typed a command, for the audit."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # a container may have a user without a name
+        return f"user {os.getuid()} (command line)"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from monitor.errors import MonitorError, NothingLearnedError, ReferenceMismatchError
 from monitor.records import ReferenceVersion
 from monitor.service.forget import Forgetter, Found
-from monitor.service.promotion import activate_for
+from monitor.service.promotion import PROMOTED, activate_for
 from monitor.service.promotion_choice import PromotionWish
 from monitor.store.acknowledgements import (
     Acknowledgement,
@@ -25,6 +25,7 @@ from monitor.store.streams import known_streams
 from monitor.store.tasks import Task, ask_task
 
 PROMOTE, FORGET = "promote", "forget"  # kinds of tasks
+ACTIONS = {PROMOTE: PROMOTED, FORGET: "forget exchange"}  # what the audit calls them
 MAX_NOTE = 2_000
 MAX_SHOWN = 100  # of what a stranger named, in the audit
 
@@ -82,7 +83,7 @@ class Actor:
             "include_drifting": wish.include_drifting,
             "activate": activate_it,
         }
-        return self._ask(PROMOTE, asked, who, wish.stream, "promote reference")
+        return self._ask(PROMOTE, asked, who)
 
     def activate(
         self, reference: str, stream: str, who: str, *, without_quality: bool = False
@@ -113,7 +114,7 @@ class Actor:
             TaskRunningError: while other work of minutes is under way.
         """
         asked = {"stream": stream, "exchange_id": exchange_id}
-        return self._ask(FORGET, asked, who, stream, "forget exchange")
+        return self._ask(FORGET, asked, who)
 
     def refused(self, who: str, action: str, why: str) -> None:
         """Somebody who is known may not do this."""
@@ -122,10 +123,8 @@ class Actor:
                 session, AuditEntry(self.clock(), who, "request", action, Outcome.REFUSED, why)
             )
 
-    def _ask(
-        self, kind: str, asked: Mapping[str, object], who: str, target: str, action: str
-    ) -> Task:
-        now = self.clock()
+    def _ask(self, kind: str, asked: Mapping[str, object], who: str) -> Task:
+        now, action, target = self.clock(), ACTIONS[kind], str(asked["stream"])
         with self.database.begin() as session:
             task = ask_task(session, kind, asked, who, now)
             detail = f"task {task.id}"

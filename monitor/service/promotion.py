@@ -136,7 +136,7 @@ class Promoter:
         with single_threaded():
             reference = Reference.load(version, built.arrays)
         report("comparing", 0, 1)
-        diff = compare(reference, replaced, chosen.typical, self.measure)
+        diff = compare(reference, replaced, chosen.samples, chosen.usual, self.measure)
         report("comparing", 1, 1)
         old = None if replaced is None else replaced.version
         samples = self._samples(chosen, built)

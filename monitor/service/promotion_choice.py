@@ -43,11 +43,6 @@ class Chosen:
     pending: int  # samples that are not embedded yet, and so not among them
     usual: int  # samples of a window
 
-    @property
-    def typical(self) -> list[Sample]:
-        """As many of them as a window has, from all of the time."""
-        return list(self.samples[:: max(1, len(self.samples) // self.usual)])
-
 
 def choose(
     database: Database, wish: PromotionWish, rules: MeasureRules, build: BuildRules, *, at_most: int

@@ -66,12 +66,16 @@ class Diff:
 
 
 def compare(
-    reference: Reference, replaced: Replaced | None, samples: Sequence[Sample], rules: MeasureRules
+    reference: Reference,
+    replaced: Replaced | None,
+    samples: Sequence[Sample],
+    usual: int,
+    rules: MeasureRules,
 ) -> Diff:
-    """What changes if a version takes the place of another; ``samples`` are of a usual window."""
+    """What changes if a version takes the place of another, for windows of the ``usual`` size."""
     old = None if replaced is None else replaced.loaded
     facts_before = {} if replaced is None else replaced.version.facts
-    signals = () if old is None else _signals(reference, old, samples, rules)
+    signals = () if old is None else _signals(reference, old, samples, usual, rules)
     return Diff(
         before=None if replaced is None else replaced.version.identity,
         after=reference.identity,
@@ -87,7 +91,11 @@ def compare(
 
 
 def _signals(
-    reference: Reference, old: LoadedReference, samples: Sequence[Sample], rules: MeasureRules
+    reference: Reference,
+    old: LoadedReference,
+    samples: Sequence[Sample],
+    usual: int,
+    rules: MeasureRules,
 ) -> tuple[SignalDiff, ...]:
     alpha = alpha_per_test(
         rules.false_alarms_per_week,
@@ -96,8 +104,10 @@ def _signals(
         slices=len(rules.slice_labels),
     ).overall
     measurer, factor = Measurer(rules), rules.entropy_factor
+    fresh = measurer.judged(samples, old)
+    typical = fresh[:: max(1, len(fresh) // usual)]  # from all of the time
     with single_threaded():
-        estimates = measurer.estimates(samples, old, measurer.novelty(samples, old))
+        estimates = measurer.estimates(typical, old, measurer.novelty(typical, old))
         before = judge(old.reference, estimates, alpha, entropy_factor=factor)
         after = judge(reference, estimates, alpha, entropy_factor=factor)
     return tuple(_signal_diff(s, before[s], after[s]) for s in Signal if s in before)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from monitor.errors import MonitorError, NothingLearnedError
-from monitor.service.acting import FORGET, PROMOTE
+from monitor.service.acting import ACTIONS, FORGET, PROMOTE
 from monitor.service.forget import Forgetter
 from monitor.service.promotion import Promoter
 from monitor.service.promotion_choice import PromotionWish
@@ -127,10 +127,12 @@ class TaskJob:
     def _end(self, task: Task, *, result: Result | None = None, problem: str | None = None) -> None:
         now, target = self._clock(), str(task.asked["stream"])
         outcome = Outcome.DONE if problem is None else Outcome.FAILED
-        entry = AuditEntry(now, task.asked_by, task.kind, target, outcome, f"task {task.id}")
+        action, detail = ACTIONS[task.kind], f"task {task.id}"
+        entry = AuditEntry(now, task.asked_by, action, target, outcome, detail)
         with self._database.begin() as session:
             shown = None if result is None else _finite(result)
-            if finish_task(session, task.id, now, result=shown, problem=problem):
+            ended = finish_task(session, task.id, now, result=shown, problem=problem)
+            if ended and not (task.kind == PROMOTE and problem is None):  # that says so itself
                 record_audit(session, entry)
         log.info("task_ended", task=task.id, kind=task.kind, outcome=outcome.value)
 

@@ -47,7 +47,7 @@ class Exporter:
     """Writes files of cases."""
 
     def __init__(self, database: Database, investigator: Investigator, assets: Assets) -> None:
-        self._database = database
+        self.database = database
         self._investigator = investigator
         self._templates: Environment = make_templates(assets)
         self._style = assets.text(STYLE)
@@ -71,9 +71,9 @@ class Exporter:
         )
         return _portable(page, file.pictures, file.home)
 
-    def json(self, file: CaseFile) -> dict[str, object]:
+    def json_text(self, file: CaseFile) -> str:
         """The case as the API has it, with the notes on it."""
-        return {
+        said = {
             "exported_at": file.made_at.isoformat(timespec="seconds"),
             "case": CaseLine.of(file.case).model_dump(mode="json", by_alias=True),
             "acknowledgements": [
@@ -81,6 +81,7 @@ class Exporter:
                 for note in file.shell.notes
             ],
         }
+        return json.dumps(said, ensure_ascii=False, allow_nan=False, indent=1)
 
     def _pictures(self, case: Case) -> Iterator[tuple[str, bytes]]:
         hashes = {
@@ -96,7 +97,7 @@ class Exporter:
             for found in neighbours
             if found.has_thumbnail
         }
-        with self._database.read() as session:
+        with self.database.read() as session:
             for content_hash, picture in thumbnails(session, sorted(hashes)).items():
                 yield f"/api/v1/images/{content_hash}", picture
             digest = case.reference_digest
@@ -117,7 +118,7 @@ def export_routes(parts: PageParts, exporter: Exporter, home: str) -> APIRouter:
             raise HTTPException(400, f"format must be html or json, got {form[:20]!r}")
         shell = shell_of(parts.database, wish_of(request))
         file = exporter.file_of(shell, home or str(request.base_url))
-        content = exporter.html(file) if form == "html" else _json_text(exporter.json(file))
+        content = exporter.html(file) if form == "html" else exporter.json_text(file)
         return Response(
             content,
             media_type="text/html" if form == "html" else "application/json",
@@ -136,10 +137,6 @@ def file_name(shell: Shell, form: str) -> str:
     return f"case-{name}-{shell.summary.window.end.astimezone(UTC):%Y%m%dT%H%M}.{form}"
 
 
-def _json_text(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=1)
-
-
 def _portable(page: str, pictures: Pictures, home: str) -> str:
     """With pictures in it, and links that lead to the monitor from anywhere.
 
@@ -152,4 +149,5 @@ def _portable(page: str, pictures: Pictures, home: str) -> str:
             return 'src="data:,"'
         return f'src="data:image/jpeg;base64,{base64.b64encode(picture).decode()}"'
 
+    page = page.replace(' loading="lazy"', "")
     return _PICTURE.sub(inlined, page).replace('href="/', f'href="{escape(home)}/')

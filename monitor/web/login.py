@@ -25,7 +25,9 @@ def login_routes(access: Access, pages: Pages, rate: Rate | None = None) -> APIR
     @router.get(LOGIN)
     def form(request: Request) -> Response:
         after = our_path(request.query_params.get("next"))
-        if visitor().may_read and (visitor().is_signed_in or not access.has_keys):
+        who = visitor()
+        is_enough = who.may_act or "act" not in request.query_params
+        if not access.has_keys or (who.is_signed_in and is_enough):
             return RedirectResponse(after, status_code=303)
         return asked(after)
 
