@@ -11,10 +11,9 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 MOST_EVENTS = 400  # that are grouped
-LEAST_EVENTS = 3  # of a group
+LEAST_EVENTS = 5  # of a group
 LEAST_SPLIT = 8  # events that are worth looking for groups in
 DIMENSIONS = 10
-APART = 0.12  # silhouette; below, everything is one group
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,25 +42,20 @@ def worth_grouping(is_novel: Mask, towards: Floats) -> Ints:
 def group(z: npt.NDArray[np.float32], rows: Ints, most: int) -> list[Group]:
     """The rows in up to ``most`` groups by their directions, the largest first.
 
-    k-means in the directions of largest variance, with the number of groups that the silhouette
-    likes best; a single one where it likes none. The same rows give the same groups.
+    HDBSCAN in the directions of largest variance: it decides by itself how many groups there are
+    and leaves out what belongs to none. Where there is no structure everything is one group. The
+    same rows give the same groups.
     """
-    from sklearn.cluster import KMeans  # noqa: PLC0415 - a second that only cases should pay
-    from sklearn.metrics import silhouette_score  # noqa: PLC0415
+    from sklearn.cluster import HDBSCAN  # noqa: PLC0415 - a second that only cases should pay
 
     if len(rows) < LEAST_EVENTS:
         return []
     flat = _flattened(z[rows].astype(np.float64))
-    best, labels = APART, np.zeros(len(rows), dtype=np.int64)
-    different = len(np.unique(flat.round(9), axis=0))  # the same query may come many times
-    for k in range(2, min(most, len(rows) // LEAST_EVENTS, different - 1) + 1):
-        found = KMeans(k, n_init=4, random_state=0).fit_predict(flat)
-        score = float(silhouette_score(flat, found))
-        if score > best:
-            best, labels = score, found
-    groups = [_from_the_middle(flat, rows, labels == label) for label in np.unique(labels)]
-    large = [g for g in groups if len(g.rows) >= LEAST_EVENTS]
-    return sorted(large, key=lambda g: (-len(g.rows), int(g.rows[0])))
+    labels = HDBSCAN(min_cluster_size=LEAST_EVENTS, copy=True).fit_predict(flat)
+    if labels.max() < 0:
+        labels = np.zeros(len(rows), dtype=np.int64)
+    found = [_from_the_middle(flat, rows, labels == k) for k in range(int(labels.max()) + 1)]
+    return sorted(found, key=lambda g: (-len(g.rows), int(g.rows[0])))[:most]
 
 
 def _flattened(z: Floats) -> Floats:

@@ -31,6 +31,16 @@ def test_events_without_structure_are_one_group() -> None:
     assert sorted(only.rows.tolist()) == list(range(60))
 
 
+def test_no_more_groups_are_told_than_asked_for() -> None:
+    assert [len(g.rows) for g in group(blobs([10, 30, 20]), np.arange(60), 2)] == [30, 20]
+
+
+def test_what_belongs_to_no_group_is_in_none() -> None:
+    stray = unit(np.random.default_rng(2).standard_normal((4, DIM)))
+    found = group(np.concatenate([blobs([20, 20]), stray]), np.arange(44), 6)
+    assert {i for g in found for i in g.rows.tolist()} <= set(range(40))
+
+
 def test_only_the_rows_that_are_asked_for_are_grouped() -> None:
     chosen = np.arange(5, 25)
     found = group(blobs([15, 15]), chosen, 6)
@@ -40,7 +50,7 @@ def test_only_the_rows_that_are_asked_for_are_grouped() -> None:
 def test_equal_events_are_one_group_and_few_are_none() -> None:
     same = np.ones((12, DIM), dtype=np.float32)
     assert len(group(same, np.arange(12), 6)) == 1
-    assert group(same, np.arange(2), 6) == []
+    assert group(same, np.arange(4), 6) == []
 
 
 def test_the_same_events_give_the_same_groups() -> None:
