@@ -316,6 +316,7 @@ class WindowRow(Base):
     seen: Mapped[int] = mapped_column(BigInteger)
     measured_at: Mapped[datetime]
     summary: Mapped[WindowFacts] = mapped_column(JSON)
+    __table_args__ = (Index("ix_windows_end", "stream", "end"),)
 
 
 class MeasurementRow(Base):

@@ -19,7 +19,7 @@ from sqlalchemy import (
     tuple_,
     update,
 )
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from monitor.records import Measurement, Signal, Verdict, WindowId, WindowSummary, floor_time
 from monitor.store.evidence import carrying
@@ -110,28 +110,31 @@ def record_window(
 
 
 def latest_windows(session: Session) -> list[WindowSummary]:
-    """The newest recorded window of every stream."""
-    newest = select(WindowRow.stream, func.max(WindowRow.end).label("end")).group_by(
-        WindowRow.stream
-    )
-    ends = newest.subquery()
+    """The newest recorded window of every known stream."""
+    row, other = WindowRow, aliased(WindowRow)
+    newest = select(func.max(other.end)).where(other.stream == StreamRow.name).scalar_subquery()
+    # Outer, so that SQLite begins with the streams; and put in order here, or it would read all
+    # windows in that order.
     rows = session.scalars(
-        select(WindowRow)
-        .join(ends, (WindowRow.stream == ends.c.stream) & (WindowRow.end == ends.c.end))
-        .order_by(WindowRow.stream, WindowRow.start)
+        select(row)
+        .select_from(StreamRow)
+        .outerjoin(row, and_(row.stream == StreamRow.name, row.end == newest))
     )
-    return list({row.stream: summary_of_row(row) for row in rows}.values())
+    in_order = sorted((r for r in rows if r is not None), key=lambda r: (r.stream, r.start))
+    return list({r.stream: summary_of_row(r) for r in in_order}.values())
 
 
 def measurements_of(session: Session, stream: str, window: WindowId) -> list[Measurement]:
     """All measurements of one window, by slice and signal."""
     row = MeasurementRow
     rows = session.execute(
-        _with_evidence()
-        .where(row.stream == stream, row.window_start == window.start, row.window_end == window.end)
-        .order_by(row.slice_key, row.signal)
+        _with_evidence().where(
+            row.stream == stream, row.window_start == window.start, row.window_end == window.end
+        )
     )
-    return [carrying(measurement_of_row(r), evidence) for r, evidence in rows]
+    found = [carrying(measurement_of_row(r), evidence) for r, evidence in rows]
+    # Not by the database, which would read all windows of the stream in that order.
+    return sorted(found, key=lambda m: (m.slice_key, m.signal))
 
 
 def measurements_between(  # noqa: PLR0913 - each is one independent condition of a query

@@ -191,6 +191,7 @@ def test_streams_are_due_apart(session: Session) -> None:
 
 
 def test_measuring_again_replaces_the_rows(session: Session) -> None:
+    ensure_streams(session, [STREAM], START)
     at = window()
     record_window(session, summary(at), [measurement(at), measurement(at, slice_key="tenant=a")])
     again = [measurement(at, value=None), measurement(at, signal=Signal.EMID, value=0.5)]
@@ -231,6 +232,7 @@ def test_a_measurement_comes_back_as_it_was(session: Session) -> None:
 
 
 def test_the_newest_window_of_every_stream_is_found(session: Session) -> None:
+    ensure_streams(session, [STREAM, "other", "silent"], START)
     for hours in (2, 0, 1):
         record_window(session, summary(window(START + hours * HOUR)), [])
     record_window(session, summary(window(), stream="other"), [])
