@@ -14,7 +14,8 @@ from monitor.service.logs import configure_logs
 from monitor.service.wiring import make_investigator, opened_database, utc_now
 from monitor.settings import Settings
 from monitor.store.engine import Database
-from monitor.store.history import find_window, newest_drifting, newest_stream
+from monitor.store.history import find_window, newest_drifting
+from monitor.store.windows import latest_windows
 from monitor.web.api.case_schema import CaseLine
 from monitor.web.api.parameters import moment
 from monitor.web.assets import Assets
@@ -77,7 +78,8 @@ def _chosen(database: Database, stream: str | None, end: datetime | None) -> Cas
             found = newest_drifting(session, stream)
             if found is not None:
                 return CaseWish(found[0], found[1].end)
-        name = stream or newest_stream(session)
+        newest = max(latest_windows(session), key=lambda w: w.window.end, default=None)
+        name = stream or (newest.stream if newest else None)
         if name is None or find_window(session, name) is None:
             whose = "" if stream is None else f" of stream {stream!r}"
             raise WindowNotFoundError(

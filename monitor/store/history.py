@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import literal, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
+from monitor.records import ALL, Measurement, Verdict, WindowId, WindowSummary
 from monitor.store.tables import IS_DRIFTING, MeasurementRow, WindowRow
 from monitor.store.windows import measurement_of_row, summary_of_row
 
@@ -72,12 +72,6 @@ def newest_drifting(session: Session, stream: str | None = None) -> tuple[str, W
     return None if found is None else (found[0], WindowId(found[1], found[2]))
 
 
-def newest_stream(session: Session) -> str | None:
-    """The stream of the window that ends last."""
-    row = WindowRow
-    return session.scalar(select(row.stream).order_by(row.end.desc(), row.stream).limit(1))
-
-
 def unbroken_run(session: Session, m: Measurement) -> Run:
     """Since when the signal of a drifting measurement has been out without a break.
 
@@ -91,20 +85,6 @@ def unbroken_run(session: Session, m: Measurement) -> Run:
         if earlier.verdict is Verdict.DRIFTING:
             since = earlier.window.start
     return Run(since, None)
-
-
-def windows_of_slice(session: Session, stream: str, window: WindowId, signal: Signal) -> list[str]:
-    """Keys of the slices that were measured in a window, ``all`` first."""
-    row = MeasurementRow
-    keys = session.scalars(
-        select(row.slice_key).where(
-            row.stream == stream,
-            row.window_start == window.start,
-            row.window_end == window.end,
-            row.signal == signal,
-        )
-    )
-    return sorted(keys, key=lambda key: (key != ALL, key))
 
 
 def _earlier(session: Session, m: Measurement) -> Iterator[Measurement]:
