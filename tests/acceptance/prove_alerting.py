@@ -21,9 +21,9 @@ from tests.acceptance.alerting import Hook, Stack, free_port, hook, stack
 from tests.acceptance.program import Process, Program
 
 CHROMIUM = "/usr/bin/chromium"
-PER_MINUTE = 240
+PER_MINUTE = 150
 CALM, DRIFTING = timedelta(seconds=100), timedelta(minutes=10)
-REFERENCE_EXCHANGES = 1_200
+REFERENCE_EXCHANGES = 800
 LATENESS = timedelta(seconds=5)
 WINDOWS = {
     "pane": "5s",
@@ -98,7 +98,7 @@ def settings(listen: str) -> Mapping[str, object]:
         "http": {"listen": listen},
         "windows": WINDOWS,
         "sampling": {"per_pane": 60},
-        "reference": {"null_draws": 100},
+        "reference": {"null_draws": 50},
         "sources": [{"path": "traffic.jsonl", "format": "native"}],
         "jobs": {"ingest": "1s", "embed": "1s", "measure": "1s"},
     }
