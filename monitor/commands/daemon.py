@@ -37,7 +37,7 @@ from monitor.web.app import WebParts, create_app
 from monitor.web.ingest import Door
 from monitor.web.metrics import SnapshotCollector
 from monitor.web.server import serve
-from monitor.web.setup import Setup, register_setup
+from monitor.web.setup import Setup, register_process, register_setup
 
 log = structlog.get_logger()
 BUILTIN_NOTE = (
@@ -124,6 +124,7 @@ def _serving(
         log.warning("http_unguarded", listen=http.listen, note="anybody there may post traffic")
     with serve(create_app(parts), host=http.host, port=http.port) as address:
         register_setup(around.telemetry.registry, _setup(settings, address))
+        register_process(around.telemetry.registry)
         yield address
 
 

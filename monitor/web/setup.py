@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
 
 DISTRIBUTION = "mllm-drift-monitor"
 
@@ -42,3 +42,8 @@ def register_setup(registry: CollectorRegistry, setup: Setup) -> None:
         ),
     ):
         Gauge(f"mllm_monitor_{name}", text, registry=registry).set(value)
+
+
+def register_process(registry: CollectorRegistry) -> None:
+    """Memory, processor time and open files of this process, by the names all programs use."""
+    ProcessCollector(registry=registry)

@@ -46,6 +46,14 @@ def test_the_wheel_holds_the_runbooks_that_alerts_link_to(wheel: Path) -> None:
     assert books <= inside
 
 
+def test_the_wheel_holds_the_dashboards_and_what_provisions_them(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    made = shipped("grafana/dashboards") | shipped("grafana/provisioning")
+    assert {f"monitor/{path}" for path in made} <= inside
+    assert sum(path.endswith(".json") for path in made) == 3
+
+
 @pytest.mark.parametrize("suffix", [".html", ".css", ".toml", ".mako"])
 def test_the_wheel_holds_data_files_of_each_kind(wheel: Path, suffix: str) -> None:
     with zipfile.ZipFile(wheel) as archive:

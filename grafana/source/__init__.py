@@ -1,0 +1,1 @@
+"""What the files beside this folder are made from: ``python -m grafana.source`` writes them."""
