@@ -200,7 +200,7 @@ def _faster(content: Any, times: int) -> Any:
         return {key: _faster(value, times) for key, value in content.items()}
     if isinstance(content, list):
         return [_faster(value, times) for value in content]
-    if not isinstance(content, str):
+    if not isinstance(content, str) or times == 1:
         return content
     return re.sub(
         r"(?<=\[)(\d+)([smhd])(?=\])|\A(\d+)([smhd])\Z",

@@ -129,7 +129,7 @@ def test_worse_answers_page_with_a_link_to_their_window_and_a_runbook(story: Sto
     assert texts["runbook_url"] == f"http://monitor.test/runbooks/{WORSE}"
 
 
-@pytest.mark.parametrize("part", [STREAM, "times its threshold", "EMI ", " ± ", "n = "])
+@pytest.mark.parametrize("part", [STREAM, "as the threshold", "EMI ", " ± ", "n = "])
 def test_the_page_says_how_much_and_of_how_many(story: Story, part: str) -> None:
     assert part in story.page["annotations"]["description"]
 
