@@ -86,6 +86,7 @@ def test_what_is_mounted_exists() -> None:
 def test_the_settings_are_valid_with_what_compose_puts_into_the_environment() -> None:
     token = {"MLLM_MONITOR_HTTP__TOKENS": "demo"}
     settings = load_settings(DEPLOY / "compose" / "monitor.yaml", token)
+    assert settings.http.is_guarded  # for posting
     assert settings.http.host == "0.0.0.0"  # noqa: S104 - of the container
     ports = {name: SERVICES[name]["ports"][0].rpartition(":")[0] for name in ("monitor", "grafana")}
     assert settings.http.external_url == f"http://{ports['monitor']}"

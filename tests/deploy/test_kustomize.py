@@ -118,7 +118,11 @@ def test_the_settings_in_the_cluster_are_valid_and_listen_with_a_token(
     settings = load_settings(path, {})
     (container,) = pod(name)["containers"]
     mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
-    assert str(settings.http.tokens_file) == f"{mounts['secret']}/tokens"
+    http = settings.http
+    files = {http.tokens_file, http.read_tokens_file, http.act_tokens_file}
+    (secret,) = (v["secret"] for v in pod(name)["volumes"] if v["name"] == "secret")
+    assert files == {Path(mounts["secret"], item["path"]) for item in secret["items"]}
+    assert not http.allow_unauthenticated
     assert str(settings.data_dir).startswith(mounts["data"])
     assert settings.database.url.startswith(f"sqlite:///{mounts['data']}/")
 
