@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import case, func, select, text
 from sqlalchemy.orm import Session
@@ -56,15 +56,30 @@ def windows_between(
     return [WindowId(*r) for r in rows]
 
 
+def starts_between(
+    session: Session, stream: str, start: datetime, end: datetime
+) -> tuple[list[datetime], timedelta]:
+    """Starts, within ``[start, end)``, of measured windows, and how long the last of them is.
+
+    Ends are left out because making times of what SQLite stores costs more than reading it.
+    """
+    row = WindowRow
+    inside = row.stream == stream, row.start >= start, row.start < end
+    starts = session.scalars(select(row.start).where(*inside).order_by(row.start)).all()
+    last = session.scalar(
+        select(row.end).where(*inside).order_by(row.start.desc(), row.end.desc()).limit(1)
+    )
+    return sorted(set(starts)), timedelta(0) if last is None else last - starts[-1]
+
+
 def points_of(
-    session: Session, stream: str, slice_key: str, windows: Sequence[WindowId]
+    session: Session, stream: str, slice_key: str, starts: Sequence[datetime]
 ) -> list[TimelinePoint]:
-    """Every signal in these windows, by signal and time."""
+    """Every signal in the windows that start then, by signal and time."""
     row = MeasurementRow
-    wanted = set(windows)
     found = [
         TimelinePoint(Signal(signal), WindowId(start, end), n, Verdict(verdict), *numbers)
-        for chunk in in_chunks(sorted({w.start for w in windows}))
+        for chunk in in_chunks(starts)
         for signal, start, end, n, verdict, *numbers in session.execute(
             select(
                 row.signal,
@@ -86,7 +101,7 @@ def points_of(
             )
         )
     ]
-    return sorted((p for p in found if p.window in wanted), key=lambda p: (p.signal, p.window))
+    return sorted(found, key=lambda p: (p.signal, p.window))
 
 
 def drifting_starts(

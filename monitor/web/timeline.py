@@ -1,6 +1,5 @@
 """The stream page: every signal over time, thinned, with what happened meanwhile."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,7 +16,7 @@ from monitor.store.timeline import (
     drifting_starts,
     persistent_starts,
     points_of,
-    windows_between,
+    starts_between,
 )
 from monitor.web.drawing import Frame, Range, sparkline
 
@@ -29,7 +28,8 @@ SPANS = {
     "30d": timedelta(days=30),
     "90d": timedelta(days=90),
 }
-MAX_WINDOWS = 240  # in a chart; more cannot be told apart on a screen
+MAX_WINDOWS = 200  # in a chart; more cannot be told apart on a screen
+MAX_SPANS = 30  # of drift, whose first and last windows are among those in any case
 MAX_LISTED = 48  # spans and windows in tables
 
 
@@ -39,7 +39,6 @@ class Span:
 
     start: datetime
     end: datetime
-    last: datetime  # end of the last window, which is what a link asks for
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,38 +75,32 @@ class Timeline:
 
 
 def read_timeline(
-    session: Session,
-    stream: str,
-    slice_key: str,
-    start: datetime,
-    end: datetime,
-    max_windows: int = MAX_WINDOWS,
+    session: Session, stream: str, slice_key: str, start: datetime, end: datetime
 ) -> Timeline:
     """Of many windows an even choice is shown, and the first and last of every drift with it."""
-    windows = windows_between(session, stream, start, end)
-    drifting = _spans(windows, drifting_starts(session, stream, slice_key, start, end))
-    persistent = _spans(windows, persistent_starts(session, stream, slice_key, start, end))
-    shown = _thinned(windows, drifting, max_windows)
-    points = points_of(session, stream, slice_key, shown)
+    starts, length = starts_between(session, stream, start, end)
+    drifting = _runs(starts, drifting_starts(session, stream, slice_key, start, end))
+    persistent = _runs(starts, persistent_starts(session, stream, slice_key, start, end))
+    points = points_of(session, stream, slice_key, _thinned(starts, drifting))
+    windows = sorted({p.window for p in points})
     activations = [
         *activations_between(session, stream, start, end),
         *activations_between(session, EVERY_STREAM, start, end),
     ]
+    notes = acknowledgements(session, stream=stream, start=start, end=end, limit=MAX_LISTED)
     return Timeline(
         start=start,
         end=end,
-        windows=tuple(shown),
-        left_out=len(windows) - len(shown),
+        windows=tuple(windows),
+        left_out=max(len(starts) - len(windows), 0),
         lines=tuple(
             Line(signal, tuple(of_signal))
             for signal, of_signal in groupby(points, key=lambda p: p.signal)
         ),
-        drifting=tuple(drifting),
-        persistent=tuple(persistent),
+        drifting=tuple(Span(starts[a], starts[b] + length) for a, b in drifting),
+        persistent=tuple(Span(starts[a], starts[b] + length) for a, b in persistent),
         activations=tuple(sorted(activations, key=lambda a: a.activated_at)),
-        acknowledgements=tuple(
-            acknowledgements(session, stream=stream, start=start, end=end, limit=MAX_LISTED)
-        ),
+        acknowledgements=tuple(notes),
     )
 
 
@@ -165,15 +158,14 @@ def lane(timeline: Timeline) -> Markup:
     ).format(said, Markup("").join(parts))
 
 
-def _spans(windows: Sequence[WindowId], starts: Sequence[datetime]) -> list[Span]:
-    """Runs of windows that start at one of the times, cut where another window lies between."""
-    marked = set(starts)
-    found = []
-    for is_in, run in groupby(windows, key=lambda w: w.start in marked):
+def _runs(starts: Sequence[datetime], marked: Sequence[datetime]) -> list[tuple[int, int]]:
+    """First and last place of successive windows that are all marked."""
+    wanted, found, place = set(marked), list[tuple[int, int]](), 0
+    for is_in, run in groupby(starts, key=wanted.__contains__):
+        count = len(list(run))
         if is_in:
-            members = list(run)
-            last = max(w.end for w in members)
-            found.append(Span(members[0].start, last, last))
+            found.append((place, place + count - 1))
+        place += count
     return found
 
 
@@ -182,23 +174,17 @@ def _merged(spans: Iterable[Span], gap_seconds: float) -> list[Span]:
     found: list[Span] = []
     for s in spans:
         if found and (s.start - found[-1].end).total_seconds() < gap_seconds:
-            found[-1] = Span(found[-1].start, max(s.end, found[-1].end), s.last)
+            found[-1] = Span(found[-1].start, max(s.end, found[-1].end))
         else:
             found.append(s)
     return found
 
 
-def _thinned(windows: Sequence[WindowId], drifting: Sequence[Span], most: int) -> list[WindowId]:
-    if len(windows) <= most:
-        return list(windows)
-    step = -(-len(windows) // most)
-    chosen = set(range(len(windows) - 1, -1, -step))
-    starts = [w.start for w in windows]
-    for span in drifting[-most // 4 :]:
-        first = bisect_left(starts, span.start)
-        chosen.add(first)
-        last = bisect_right(starts, span.end) - 1
-        while last > first and windows[last].end > span.end:
-            last -= 1
-        chosen.add(last)
-    return [windows[i] for i in sorted(chosen)]
+def _thinned(starts: Sequence[datetime], drifting: Sequence[tuple[int, int]]) -> list[datetime]:
+    if len(starts) <= MAX_WINDOWS:
+        return list(starts)
+    step = -(-len(starts) // MAX_WINDOWS)
+    chosen = set(range(len(starts) - 1, -1, -step))
+    for run in drifting[-MAX_SPANS:]:
+        chosen.update(run)
+    return [starts[i] for i in sorted(chosen)]
