@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import BinaryIO
 
 import httpx
 
@@ -34,6 +35,14 @@ class _Server(ThreadingHTTPServer):
         """A client that did not wait for its answer is none of ours."""
 
 
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """What a client sends that does not say how long it is."""
+    while size := int(file.readline(), 16):
+        yield file.read(size)
+        file.readline()
+    file.readline()
+
+
 @contextmanager
 def relaying() -> Iterator[Relay]:
     """A relay that listens while this is entered. A daemon that is gone is a hung-up connection."""
@@ -43,10 +52,12 @@ def relaying() -> Iterator[Relay]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
+            length = self.headers["Content-Length"]
+            body = b"".join(_chunks(self.rfile)) if length is None else self.rfile.read(int(length))
+            content = iter((body,)) if length is None else body  # httpx sends the former in chunks
             headers = {name: self.headers[name] for name in PASSED_ON if name in self.headers}
             try:
-                answer = client.post(relay.address + self.path, content=body, headers=headers)
+                answer = client.post(relay.address + self.path, content=content, headers=headers)
             except HUNG_UP:
                 answer = None
             acknowledged = answer is not None and answer.is_success

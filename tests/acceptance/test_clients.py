@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from tests.acceptance.javascript import node_modules
 from tests.acceptance.program import Program
 from tests.acceptance.relay import Relay, relaying
 
@@ -22,6 +26,7 @@ CLIENTS = Path(__file__).parent / "clients"
 PATIENCE_SECONDS = 60
 BODIES_BETWEEN_KILLS = 30
 DELAY_MAX_SECONDS = 0.2
+CALLS = 50
 SETTINGS = {
     "http": {"listen": "127.0.0.1:0"},
     "sampling": {"per_pane": 1_000_000},  # everything is kept, so that it can be compared
@@ -37,6 +42,15 @@ def ids_of_spans(body: bytes) -> set[str]:
         for group in export.resource_spans
         for scope in group.scope_spans
         for span in scope.spans
+    }
+
+
+def ids_of_json_spans(body: bytes) -> set[str]:
+    return {
+        f"{span['traceId']}:{span['spanId']}"
+        for group in json.loads(body)["resourceSpans"]
+        for scope in group["scopeSpans"]
+        for span in scope["spans"]
     }
 
 
@@ -58,17 +72,24 @@ KINDS: dict[str, tuple[str, Sequence[str], Ids]] = {
     "litellm": ("litellm_client.py", ("json_array",), ids_of_array),
     "litellm lines": ("litellm_client.py", ("ndjson",), ids_of_lines),
     "litellm single": ("litellm_client.py", ("single",), id_of_one),
+    "javascript": ("js/openai_client.js", ("json",), ids_of_json_spans),
+    "javascript protobuf": ("js/openai_client.js", ("protobuf",), ids_of_spans),
 }
 
 
 @contextmanager
-def sending(kind: str, relay: Relay, folder: Path) -> Iterator[Callable[[], None]]:
+def sending(
+    script: str, arguments: Sequence[str], relay: Relay, folder: Path
+) -> Iterator[Callable[[], None]]:
     """The client as a process; call what is yielded to let it send the rest and end."""
-    script, arguments, _ = KINDS[kind]
+    is_javascript = script.endswith(".js")
+    program = shutil.which("node") if is_javascript else sys.executable
+    packages = {"NODE_PATH": str(node_modules())} if is_javascript else {}
     stop = folder / "stop"
     with (folder / "client.log").open("wb") as said:
         client = subprocess.Popen(
-            [sys.executable, str(CLIENTS / script), relay.endpoint, *arguments, str(stop)],
+            [str(program), str(CLIENTS / script), relay.endpoint, *arguments, str(stop)],
+            env=os.environ | packages,
             stdout=said,
             stderr=said,
         )
@@ -88,7 +109,8 @@ def sent_through_kills(kind: str, kills: int, folder: Path) -> tuple[Program, Re
     """A client that sends all the time, to a daemon that is killed again and again."""
     rng = np.random.default_rng(kills)
     program = Program(folder, SETTINGS)
-    with relaying() as relay, sending(kind, relay, folder) as end:
+    script, arguments, _ = KINDS[kind]
+    with relaying() as relay, sending(script, arguments, relay, folder) as end:
         for kill in range(kills + 1):
             with program.running("run") as process:
                 relay.address = process.address
@@ -128,6 +150,27 @@ def assert_once(kind: str, program: Program, relay: Relay) -> str:
     )
 
 
-@pytest.mark.parametrize("kind", ["openai", "litellm"])
+@pytest.mark.parametrize("kind", ["openai", "litellm", "javascript"])
 def test_what_was_acknowledged_between_two_kills_is_stored_once(kind: str, tmp_path: Path) -> None:
     assert_once(kind, *sent_through_kills(kind, 2, tmp_path))
+
+
+def test_a_span_and_a_record_a_message_are_one_exchange_a_call(tmp_path: Path) -> None:
+    """As Node sends them: the model in one request, what was said in another, each in chunks."""
+    program = Program(tmp_path, SETTINGS)
+    wanted = "SELECT count(*) FROM samples"
+    with program.running("run") as process, relaying() as relay:
+        relay.address = process.address
+        with sending("js/openai_client.js", ("events",), relay, tmp_path) as end:
+            process.until("exchanges", lambda: program.query(wanted) >= [(CALLS,)])
+            end()
+        assert process.terminate() == 0
+    assert all(is_acknowledged for _, _, is_acknowledged in relay.bodies)
+    bodies = [gzip.decompress(body) for _, body, _ in relay.bodies]
+    asked = {n for body in bodies for n in re.findall(rb"Which is (\d+)\?", body)}
+    spans = [ids_of_json_spans(body) for body in bodies if b"resourceSpans" in body]
+    rows = program.query("SELECT exchange_id, text, response FROM samples")
+    assert {identifier for identifier, _, _ in rows} == set().union(*spans)
+    assert sorted(said for _, *said in rows) == sorted(
+        [f"Which is {int(n)}?", f"It is number {int(n)}."] for n in asked
+    )
