@@ -20,9 +20,10 @@ from monitor.encoders.encoder import EncoderPair
 from monitor.encoders.images import ImageLimits
 from monitor.encoders.vision import LONGEST_SIDE
 from monitor.errors import EncoderError, ReferenceMismatchError, SettingsError
-from monitor.records import ReferenceVersion
+from monitor.records import ImageState, ReferenceVersion
 from monitor.reference.artefact import Embedded, Reference
 from monitor.reference.build import build
+from monitor.reference.image_states import NO_IMAGE, state_of
 from monitor.reference.signals import evaluate, single_threaded
 from monitor.service.embedding import columns, stacked
 from monitor.service.shelf import ReferenceShelf
@@ -133,6 +134,7 @@ def unlike(n: int, seed: int) -> Embedded:
         has_image=has_image,
         z_target=told(16),
         has_target=np.ones(n, dtype=np.bool_),
+        image_state=np.where(has_image, state_of([ImageState.INLINE]), NO_IMAGE).astype(np.int8),
     )
 
 
