@@ -37,6 +37,10 @@ class WindowNotFoundError(MonitorError):
     """No measured window is where one was asked for."""
 
 
+class BusyError(MonitorError):
+    """Too many others asked for something that takes long; it may be asked for again."""
+
+
 class ReferenceNotFoundError(MonitorError):
     """No stored reference has the name or digest that was asked for."""
 

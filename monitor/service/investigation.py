@@ -1,14 +1,15 @@
 """Why a window is what it is: the case of a window put together, and windows compared."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 
 from sqlalchemy.orm import Session
 
-from monitor.errors import MonitorError, ReferenceNotFoundError, WindowNotFoundError
+from monitor.errors import BusyError, MonitorError, ReferenceNotFoundError, WindowNotFoundError
 from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
 from monitor.service.case import Case, Comparison
 from monitor.service.comparison import compare_windows
@@ -24,6 +25,7 @@ from monitor.store.references import find_reference
 from monitor.store.windows import measurements_of
 
 KEPT = 32  # cases in memory; one of 20 exchanges takes some 200 kB
+PLACES = 8  # who may wait for a case; more would hold every thread of the web server
 KEPT_FOR = timedelta(minutes=10)  # then the content of a reference may be gone, too
 WEEK = timedelta(weeks=1)
 
@@ -44,6 +46,8 @@ class CaseWish:
 class Investigator:
     """Puts cases together, one at a time, and keeps the newest in memory. Any thread may ask.
 
+    Of too many that ask at once the last are refused with a ``BusyError``.
+
     Samples are taken as they were embedded for the reference that judged the window; no encoder
     is asked.
     """
@@ -54,6 +58,7 @@ class Investigator:
     clock: Callable[[], datetime]
     limits: CaseLimits = field(default_factory=CaseLimits)
     _lock: Lock = field(default_factory=Lock)
+    _places: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(PLACES))
     _kept: OrderedDict[_Key, tuple[datetime, Case]] = field(default_factory=OrderedDict)
 
     def case(self, wish: CaseWish) -> Case:
@@ -62,7 +67,7 @@ class Investigator:
         Raises:
             WindowNotFoundError: if no such window or slice has been measured.
         """
-        with self._lock, self.database.read() as session:
+        with self._turn(), self.database.read() as session:
             summary = _wanted(session, wish)
             window = summary.window
             mark = content_fingerprint(session, wish.stream, window.start, window.end)
@@ -86,7 +91,7 @@ class Investigator:
         Raises:
             WindowNotFoundError: if one of them has not been measured.
         """
-        with self._lock, self.database.read() as session:
+        with self._turn(), self.database.read() as session:
             here = _wanted(session, wish)
             other = base or WindowId(here.window.start - back, here.window.end - back)
             there = recorded_window(session, wish.stream, other)
@@ -99,6 +104,16 @@ class Investigator:
             return compare_windows(
                 session, self._rules(loaded), loaded, there, here, wish.slice_key
             )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._places.acquire(blocking=False):
+            raise BusyError("too many cases are asked for at once; ask again")
+        try:
+            with self._lock:
+                yield
+        finally:
+            self._places.release()
 
     def _case(self, session: Session, summary: WindowSummary, wish: CaseWish) -> Case:
         stream, window = wish.stream, summary.window

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.status import HTTP_401_UNAUTHORIZED, HTTP_403_FORBIDDEN
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from monitor.errors import StoreError
+from monitor.errors import BusyError, StoreError, WindowNotFoundError
 from monitor.service.acting import Actor
 from monitor.service.investigation import Investigator
 from monitor.service.snapshot import Snapshot
@@ -162,6 +162,14 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
         if "text/html" in request.headers.get("accept", ""):
             return pages.error(exc.status_code, str(exc.detail))
         return error(exc.status_code, str(exc.detail), exc.headers)
+
+    @app.exception_handler(WindowNotFoundError)
+    def nothing_there(request: Request, exc: WindowNotFoundError) -> Response:
+        return in_words(request, HTTPException(404, str(exc)))
+
+    @app.exception_handler(BusyError)
+    def busy(request: Request, exc: BusyError) -> Response:
+        return in_words(request, HTTPException(503, str(exc), RETRY))
 
     def not_now(request: Request, exc: Exception) -> Response:
         log.error("database_failed", problem=type(exc).__name__, exc_info=exc)

@@ -13,8 +13,14 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, BeforeValidator
 
-from monitor.errors import MonitorError, ReferenceNotFoundError, StoreError, WindowNotFoundError
-from monitor.web.ingest import error
+from monitor.errors import (
+    BusyError,
+    MonitorError,
+    ReferenceNotFoundError,
+    StoreError,
+    WindowNotFoundError,
+)
+from monitor.web.ingest import RETRY, error
 
 MAX_NAME = 1_000  # characters of a stream, a slice or an id; longer ones are none
 MAX_CURSOR = 4_000
@@ -46,6 +52,8 @@ class OneShape(APIRoute):
                 return error(400, _first(exc))
             except (WindowNotFoundError, ReferenceNotFoundError) as exc:
                 return error(404, str(exc))
+            except BusyError as exc:
+                return error(503, str(exc), RETRY)
             except StoreError:
                 raise
             except MonitorError as exc:

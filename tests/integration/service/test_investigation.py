@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from monitor.encoders.builtin import builtin_encoders
-from monitor.errors import WindowNotFoundError
+from monitor.errors import BusyError, WindowNotFoundError
 from monitor.records import Exchange, Modality, ReferenceSample, ReferenceVersion, Signal, WindowId
 from monitor.reference.build import BuiltReference, build
 from monitor.service.case import Case
 from monitor.service.dissection import SHOWN_CHARS
-from monitor.service.investigation import CaseWish, Investigator
+from monitor.service.investigation import PLACES, CaseWish, Investigator
 from monitor.service.wiring import make_investigator, make_jobs
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
 from monitor.store.engine import Database, open_database
@@ -272,3 +272,12 @@ def test_two_blurred_windows_are_nearer_than_a_blurred_and_a_calm_one(
 def test_there_is_no_window_of_a_week_before(investigator: Investigator) -> None:
     with pytest.raises(WindowNotFoundError, match="from 2026-02-22 12:20 to 2026-02-22 12:35 UTC"):
         investigator.compare(CaseWish(STREAM, BLURRED.end))
+
+
+def test_who_comes_while_too_many_wait_is_sent_away_at_once(changeable: Investigator) -> None:
+    for _ in range(PLACES):
+        changeable._places.acquire()
+    with pytest.raises(BusyError, match="ask again"):
+        changeable.case(CaseWish(STREAM))
+    changeable._places.release()
+    assert changeable.case(CaseWish(STREAM)).verdict
