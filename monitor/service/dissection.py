@@ -1,19 +1,18 @@
 """A window taken apart: slices, exchanges, map, groups and shifts, all about one signal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.orm import Session
 
-from monitor.records import ALL, Modality, Sample, Signal, Verdict
+from monitor.records import ALL, Modality, Sample, Signal
 from monitor.reference.artefact import Embedded, Vectors
 from monitor.reference.shares import SignalShares
 from monitor.reference.signals import single_threaded
 from monitor.service.attribution import (
     Depth,
-    NotableEvent,
     WindowAttribution,
     explain_events,
     slices_by_label,
@@ -24,11 +23,11 @@ from monitor.service.case import (
     Cluster,
     Map,
     MapPoint,
-    NearestOfReference,
     RankedExchange,
 )
 from monitor.service.characteristics import characteristic_words
 from monitor.service.clusters import group, portion, worth_grouping
+from monitor.service.exhibits import notes_on, ranked_exchange, why_too_few
 from monitor.service.measure import MeasureRules
 from monitor.service.projection import evenly, in_plane, with_first
 from monitor.service.ranking import MODALITY, ranked_slices, signal_to_rank_by, towards_drift
@@ -40,8 +39,6 @@ from monitor.service.shifts import (
     shifts_between,
 )
 from monitor.store.exemplars import (
-    Exemplar,
-    ReferenceExemplar,
     exemplars,
     query_texts,
     reference_exemplars,
@@ -51,9 +48,7 @@ from monitor.store.exemplars import (
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-SHOWN_CHARS = 2_000  # of a text of an exchange
 READ_CHARS = 600  # of the texts that words are taken from
-ROUNDING = 1e-6  # nats
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,7 @@ def dissect(
         window_events(session, rules, loaded, blank.stream, blank.window), rules, blank.slice_key
     )
     if len(samples) < rules.min_samples:
-        return replace(blank, missing=_why_too_few(blank, len(samples), rules.min_samples))
+        return replace(blank, missing=why_too_few(blank, len(samples), rules.min_samples))
     own = blank.slice_key.partition("=")[0]
     labels = [x for x in few_valued_labels(samples, rules.slice_labels) if x != own]
     attribution = explain_events(
@@ -117,7 +112,7 @@ def dissect(
                 here,
                 limits.values,
             ),
-            notes=tuple(_notes(blank, window.split, exchanges)),
+            notes=tuple(notes_on(blank, window.split, exchanges)),
         )
 
 
@@ -170,7 +165,7 @@ class _Dissected:
         known = reference_exemplars(self._session, self._loaded.reference.digest, sorted(positions))
         thresholds = self._loaded.reference.frozen.novelty_thresholds
         return tuple(
-            _ranked(event, content[event.sample_id], known, thresholds, self._shares)
+            ranked_exchange(event, content[event.sample_id], known, thresholds, self._shares)
             for event in chosen[: limits.exchanges]
         )
 
@@ -262,82 +257,3 @@ class _Dissected:
         content = reference_texts(self._session, reference.digest, positions, READ_CHARS)
         column = 1 if self.modality is Modality.RESPONSE else 0
         return [said for pair in content if (said := pair[column])]
-
-
-def _ranked(
-    event: NotableEvent,
-    content: Exemplar,
-    known: Mapping[int, ReferenceExemplar],
-    thresholds: Mapping[Modality, float],
-    shares: Floats,
-) -> RankedExchange:
-    return RankedExchange(
-        sample_id=event.sample_id,
-        exchange_id=event.exchange_id,
-        time=content.time,
-        labels=event.labels,
-        text=clipped(content.text),
-        response=clipped(content.response),
-        target=clipped(content.target),
-        target_source=content.target_source,
-        images=content.images,
-        share=float(shares[event.position]),
-        shares=event.shares,
-        novelty=event.novelty,
-        novel=tuple(m for m, d in event.novelty.items() if d > thresholds.get(m, np.inf)),
-        neighbours={
-            modality: tuple(
-                NearestOfReference(
-                    position=n.position,
-                    distance=n.distance,
-                    exchange_id=there.exchange_id,
-                    text=clipped(there.text),
-                    response=clipped(there.response),
-                    target=clipped(there.target),
-                    has_thumbnail=there.has_thumbnail,
-                )
-                for n in near
-                if (there := known.get(n.position)) is not None
-            )
-            for modality, near in event.neighbours.items()
-        },
-    )
-
-
-def clipped(text: str | None) -> str | None:
-    """The beginning of a text that is too long to be shown."""
-    if text is None or len(text) <= SHOWN_CHARS:
-        return text
-    return text[:SHOWN_CHARS] + " …"
-
-
-def _why_too_few(blank: Case, n: int, needed: int) -> str:
-    of_what = "window" if blank.slice_key == ALL else "slice"
-    if n == 0 and blank.summary.n:
-        return "the exchanges of this window are no longer stored: retention has deleted them"
-    return (
-        f"the {of_what} is too small to be explained: {n} exchanges, at least {needed} are needed"
-    )
-
-
-def _notes(blank: Case, split: SignalShares, exchanges: Sequence[RankedExchange]) -> list[str]:
-    notes = []
-    gone = sum(e.text is None and e.response is None for e in exchanges)
-    if gone:
-        notes.append(
-            f"the content of {gone} of {len(exchanges)} exchanges shown is not kept (any more): "
-            "privacy.content_retention"
-        )
-    measured = next((m for m in blank.measurements if m.signal is split.signal), None)
-    if measured is None or measured.value is None:
-        return notes
-    if abs(measured.value - split.value) > ROUNDING:
-        logging = (m for m in blank.measurements if m.signal is Signal.IMAGE_LOGGING)
-        if any(m.verdict is Verdict.DRIFTING for m in logging):
-            notes.append(
-                f"logging changed: {split.signal} was measured from the {measured.n} exchanges "
-                f"that can be compared, the shares are of {len(split.events)}"
-            )
-        else:
-            notes.append("the window has changed since it was measured; it is measured again soon")
-    return notes

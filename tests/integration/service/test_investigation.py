@@ -13,7 +13,7 @@ from monitor.errors import BusyError, WindowNotFoundError
 from monitor.records import Exchange, Modality, ReferenceSample, ReferenceVersion, Signal, WindowId
 from monitor.reference.build import BuiltReference, build
 from monitor.service.case import Case
-from monitor.service.dissection import SHOWN_CHARS
+from monitor.service.exhibits import SHOWN_CHARS
 from monitor.service.investigation import PLACES, CaseWish, Investigator
 from monitor.service.wiring import make_investigator, make_jobs
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
