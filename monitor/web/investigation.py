@@ -62,14 +62,14 @@ def investigation_routes(parts: PageParts, pages: Pages, investigator: Investiga
     def window(request: Request) -> HTMLResponse:
         shell = shell_of(parts.database, wish_of(request))
         case = investigator.case(shell.wish) if "whole" in request.query_params else None
-        return pages("window.html", "streams", shell=shell, **context_of(shell, case))
+        return pages("window.html", "streams", context_of(shell, case), shell=shell)
 
     @router.get("/window/case")
     def part(request: Request) -> HTMLResponse:
         """What takes seconds, to be put into the page that is shown meanwhile."""
         shell = shell_of(parts.database, wish_of(request))
         case = investigator.case(shell.wish)
-        return pages("case.html", "streams", shell=shell, **context_of(shell, case))
+        return pages("case.html", "streams", context_of(shell, case), shell=shell)
 
     @router.get("/exchange")
     def exchange(stream: str = "", id: str = "") -> HTMLResponse:  # noqa: A002 - what links call it

@@ -1,6 +1,6 @@
 """The pages that people open: parse, read, render."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -46,9 +46,17 @@ class Pages:
         self._templates = make_templates(assets)
 
     def __call__(
-        self, name: str, room: str, /, *, status: int = 200, **context: object
+        self,
+        name: str,
+        room: str,
+        shared: Mapping[str, object] | None = None,
+        /,
+        *,
+        status: int = 200,
+        **context: object,
     ) -> HTMLResponse:
         page = self._templates.get_template(name).render(
+            shared or {},
             room=room,
             now=self._parts.latest().taken_at,
             trouble=list(self._parts.not_ready()),

@@ -137,12 +137,14 @@ def quality_of(facts: Mapping[str, object]) -> list[Quality]:
         if not isinstance(known, Mapping):
             continue
         likelihood, trivial = known.get("log_likelihood"), known.get("trivial_log_likelihood")
-        has_both = isinstance(likelihood, float) and isinstance(trivial, float)
+        gained = None
+        if isinstance(likelihood, float) and isinstance(trivial, float):
+            gained = likelihood - trivial
         found.append(
             Quality(
                 title=title,
                 has_learned=bool(known.get("has_learned")),
-                gained=likelihood - trivial if has_both else None,
+                gained=gained,
                 matched=known.get("mi_matched"),
                 stderr=known.get("mi_matched_stderr"),
                 shuffled=known.get("mi_shuffled"),

@@ -35,10 +35,11 @@ def runbook_routes(pages: Pages) -> APIRouter:
     texts = runbooks()
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table"])
     rendered = {name: Markup(markdown.render(text)) for name, text in texts.items()}  # noqa: S704 - of our own files, by what escapes HTML
+    titles = {name: Markup(markdown.renderInline(_title(text))) for name, text in texts.items()}  # noqa: S704 - as above
 
     @router.get("/runbooks")
     def index() -> HTMLResponse:
-        return pages("runbooks.html", "runbooks", titles={n: _title(t) for n, t in texts.items()})
+        return pages("runbooks.html", "runbooks", titles=titles)
 
     @router.get("/runbooks/{name}")
     def runbook(name: str) -> HTMLResponse:

@@ -83,7 +83,6 @@ function draw(figure, data) {
   plot.root.setAttribute("aria-label", `${figure.dataset.title} over time. ${said}`);
   const tip = document.createElement("p");
   tip.className = "tip age";
-  tip.textContent = "Click a point to look into its window.";
   holder.append(tip);
   const at = () => plot.cursor.idx;
   plot.over.addEventListener("mousemove", () => {
@@ -118,6 +117,9 @@ async function main() {
     for (const figure of figures) draw(figure, data);
   };
   drawAll();
+  const hint = document.createElement("li");
+  hint.textContent = "A click on a chart opens its window.";
+  document.querySelector("ul.legend")?.append(hint);
   document.documentElement.addEventListener("themechange", drawAll);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   let waiting = 0;
