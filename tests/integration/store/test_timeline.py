@@ -27,6 +27,11 @@ def out(m: Measurement, excess: float = 2.0) -> Measurement:
     return replace(m, verdict=Verdict.DRIFTING, excess_ratio=excess)
 
 
+def calm(at: WindowId, signal: Signal = Signal.EMI) -> Measurement:
+    m = measurement(at, signal=signal)
+    return replace(m, verdict=Verdict.IN_CONTROL, excess_ratio=0.4)
+
+
 def record(session: Session, at: WindowId, *measured: Measurement) -> None:
     record_window(session, summary(at), measured)
 
@@ -69,8 +74,8 @@ def test_points_are_those_of_the_slice_in_the_chosen_windows_by_signal(session: 
 
 def test_a_window_drifts_if_any_signal_of_the_slice_does(session: Session) -> None:
     first, second, third = hours(3)
-    record(session, first, measurement(first), out(measurement(first, signal=Signal.EMID)))
-    record(session, second, out(measurement(second, slice_key="tenant=a")))
+    record(session, first, calm(first), out(measurement(first, signal=Signal.EMID)))
+    record(session, second, calm(second), out(measurement(second, slice_key="tenant=a")))
     record(session, third, out(measurement(third)), out(measurement(third, signal=Signal.EMID)))
     assert drifting_starts(session, STREAM, "all", START, END) == [first.start, third.start]
     assert drifting_starts(session, STREAM, "all", START, third.start) == [first.start]
@@ -107,8 +112,8 @@ def test_the_worst_of_a_window_is_its_largest_excess_and_whether_it_drifts(
     session: Session,
 ) -> None:
     first, second = hours(2)
-    record(session, first, out(measurement(first), 3.0), measurement(first, signal=Signal.EMID))
-    record(session, second, measurement(second), out(measurement(second, slice_key="tenant=a")))
+    record(session, first, out(measurement(first), 3.0), calm(first, Signal.EMID))
+    record(session, second, calm(second), out(measurement(second, slice_key="tenant=a")))
     found = worst_of_windows(session, STREAM, START - HOUR)
     assert [(w.window, w.is_drifting) for w in found] == [(first, True), (second, False)]
     assert found[0].excess_ratio == 3.0
