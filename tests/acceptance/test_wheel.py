@@ -54,7 +54,7 @@ def test_the_wheel_holds_the_dashboards_and_what_provisions_them(wheel: Path) ->
     assert sum(path.endswith(".json") for path in made) == 3
 
 
-@pytest.mark.parametrize("suffix", [".html", ".css", ".toml", ".mako"])
+@pytest.mark.parametrize("suffix", [".html", ".css", ".js", ".svg", ".toml", ".mako"])
 def test_the_wheel_holds_data_files_of_each_kind(wheel: Path, suffix: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         assert [name for name in archive.namelist() if name.endswith(suffix)]
