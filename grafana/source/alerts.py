@@ -22,7 +22,10 @@ _ADDRESSES = (
     "topk by (cluster, namespace, job) (1, max by (cluster, namespace, job, external_url,"
     " grafana_url) (last_over_time(mllm_monitor_info[1h])))"
 )
-_SAMPLES = "stream_slice:mllm_monitor_window_samples:max"
+# Without the name of the series, which would be a label that the alert does not have.
+_SAMPLES = (
+    "max by (cluster, namespace, job, stream, slice) (stream_slice:mllm_monitor_window_samples:max)"
+)
 
 
 def _if(label: str, text: str) -> str:

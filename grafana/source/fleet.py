@@ -65,7 +65,7 @@ def fleet() -> Json:
 def _strip() -> list[Panel]:
     return [
         stat(
-            "Streams",
+            "Streams watched",
             "Streams that any source has shown.",
             "newest_exchange_timestamp_seconds",
             f"count(count by (stream) ({_NEWEST_EXCHANGE})) or vector(0)",

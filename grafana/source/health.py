@@ -71,14 +71,14 @@ def _strip() -> list[Panel]:
             steps=[(300, ORANGE)],
         ),
         stat(
-            "Samples waiting",
-            "For their embeddings.",
+            "Backlog",
+            "Samples that wait for their embeddings.",
             "pending_samples",
             f"max by (instance) ({_of('pending_samples')})",
             legend="{{instance}}",
         ),
         stat(
-            "Windows due",
+            "Windows due now",
             "That the last run of the measure job could not measure.",
             "windows_due",
             f"sum by (instance) ({_of('windows_due')})",
@@ -86,8 +86,8 @@ def _strip() -> list[Panel]:
             steps=[(1, ORANGE)],
         ),
         stat(
-            "Failures",
-            "Of jobs and units of their work, within the range shown.",
+            "Failures within the range",
+            "Of jobs and units of their work.",
             "job_failures_total",
             f"sum by (instance) (increase({_of('job_failures_total')}[$__range]))",
             legend="{{instance}}",

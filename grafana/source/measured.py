@@ -197,7 +197,7 @@ def bound() -> list[Panel]:
 def made_of() -> list[Panel]:
     return [
         chart(
-            "Samples",
+            "Samples of each window",
             "What each verdict rests on; below the dashed line there is none.",
             "window_samples",
             Query(of_slices("window_samples"), "{{stream}} {{slice}}"),
