@@ -66,9 +66,9 @@ class Seen:
 
 
 @contextmanager
-def measured_daemon(folder: Path) -> Iterator[Process]:
+def measured_daemon(folder: Path, **sections: object) -> Iterator[Process]:
     """A daemon that has measured the last windows of a drifting and of a calm stream."""
-    program = Program(folder, {**SETTINGS, "sources": [{"path": "live.jsonl"}]})
+    program = Program(folder, {**SETTINGS, "sources": [{"path": "live.jsonl"}], **sections})
     normal = list(exchanges(1, "normal", STREAM, 300))
     write(folder / "normal.jsonl", normal)
     program.done("reference", "build", "normal.jsonl", "--name", REFERENCE)
