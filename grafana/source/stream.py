@@ -73,6 +73,7 @@ def _strip() -> list[Panel]:
             f"topk by (stream) (1, max by (stream, signal)"
             f" (mllm_monitor_signal_excess_ratio{{{WHOLE}}}))",
             legend="{{signal}}",
+            shows="value_and_name",
             steps=[(1, ORANGE)],
             width=3,
             decimals=1,
@@ -122,6 +123,7 @@ def _strip() -> list[Panel]:
             f" - mllm_monitor_reference_created_timestamp_seconds{{{OF_STREAM}}})"
             " * on (stream, instance, job) group_left (name) mllm_monitor_reference_info)",
             legend="{{name}}",
+            shows="value_and_name",
             unit="s",
             width=3,
         ),

@@ -41,6 +41,16 @@ def managed_rules() -> list[Mapping[str, Any]]:
     return rules
 
 
+def urls(tree: Any) -> Iterator[str]:
+    """Every link, of the dashboard and of values."""
+    if isinstance(tree, dict):
+        if "url" in tree:
+            yield tree["url"]
+        tree = list(tree.values())
+    for part in tree if isinstance(tree, list) else ():
+        yield from urls(part)
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """An expression, who asks it, and whether for one instant."""

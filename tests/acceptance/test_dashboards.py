@@ -2,12 +2,15 @@
 
 import json
 import random
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
+import httpx
 import pytest
 
 from monitor.records import floor_time
@@ -21,6 +24,7 @@ from tests.acceptance.dashboards import (
     asked,
     board,
     managed_rules,
+    urls,
 )
 from tests.acceptance.prepared import SETTINGS, START
 from tests.acceptance.program import Program
@@ -32,6 +36,7 @@ pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 WORSE, CHANGED = "MllmMonitorAnswersWorse", "MllmMonitorTrafficChanged"
 EXTERNAL_URL, GRAFANA_URL = "http://monitor.test", "http://grafana.test"
 QUESTIONS = [question for path in BOARDS for question in asked(board(path))]
+LINKS = sorted({url for path in BOARDS for url in urls(board(path)) if "external_url" in url})
 PER_MINUTE = 30
 IN_A_WINDOW = round(PER_MINUTE * WINDOW / timedelta(minutes=1))
 
@@ -43,6 +48,7 @@ class Seen:
     """What there is to ask, with all values of each variable chosen, by dashboard."""
 
     prometheus: Prometheus
+    daemon: str
     chosen: Mapping[str, Chosen]
 
     def ask(self, question: Asked) -> list[Series]:
@@ -104,7 +110,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
             firing = f'ALERTS{{alertname="{name}",alertstate="firing",slice="all"}} offset 2s'
             process.until(name, lambda query=firing: at.ask(query))
         prometheus = Prometheus(at.prometheus, started, time.time())
-        yield Seen(prometheus, {board(path)["uid"]: _all(prometheus, path) for path in BOARDS})
+        chosen = {board(path)["uid"]: _all(prometheus, path) for path in BOARDS}
+        yield Seen(prometheus, process.address, chosen)
 
 
 def _all(prometheus: Prometheus, path: Path) -> Chosen:
@@ -129,6 +136,24 @@ def test_every_variable_has_values(seen: Seen, path: Path) -> None:
 
 def test_links_lead_to_the_address_that_the_monitor_is_known_by(seen: Seen) -> None:
     assert {tuple(chosen["external_url"]) for chosen in seen.chosen.values()} == {(EXTERNAL_URL,)}
+
+
+@pytest.mark.parametrize("url", LINKS)
+def test_links_of_values_lead_to_pages_that_there_are(seen: Seen, url: str) -> None:
+    (ends,) = seen.panel("mllm-stream: Windows A")
+    filled = {
+        "external_url": seen.daemon,
+        "__data.fields.external_url": seen.daemon,
+        "__field.labels.stream:percentencode": quote(STREAM, safe=""),
+        "__data.fields.stream:percentencode": quote(STREAM, safe=""),
+        "__field.labels.slice:percentencode": quote("tenant=acme", safe=""),
+        "__data.fields.unix_seconds.numeric": f"{ends['numbers'][0]:.0f}",
+        "__value.time:date:seconds": f"{seen.prometheus.end:.0f}",
+    }
+    asked_for = re.sub(r"\$\{([^}]+)\}", lambda found: filled[found[1]], url)
+    answer = httpx.get(asked_for, timeout=60)
+    assert answer.status_code == 200
+    assert STREAM in answer.text or asked_for == f"{seen.daemon}/"
 
 
 def test_slices_of_the_stream_can_be_chosen_beside_the_whole(seen: Seen) -> None:
