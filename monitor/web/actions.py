@@ -1,6 +1,8 @@
 """Pages that change something: notes, a new normal, activation, forgetting; and who did what."""
 
-from fastapi import APIRouter, Request
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
@@ -130,7 +132,7 @@ def _add_forgetting(router: APIRouter, actor: Actor, pages: Pages) -> None:
 
 def _add_records(router: APIRouter, actor: Actor, pages: Pages) -> None:
     @router.get("/tasks/{number}")
-    def task(number: int) -> HTMLResponse:
+    def task(number: Annotated[int, Path(ge=0, lt=2**63)]) -> HTMLResponse:
         with actor.database.read() as session:
             found = find_task(session, number)
             active = active_references(session)
@@ -145,7 +147,7 @@ def _add_records(router: APIRouter, actor: Actor, pages: Pages) -> None:
         )
 
     @router.get("/audit")
-    def audit(before: int | None = None) -> HTMLResponse:
+    def audit(before: Annotated[int | None, Query(ge=0, lt=2**63)] = None) -> HTMLResponse:
         with actor.database.read() as session:
             entries = audit_entries(session, before=before, limit=LISTED + 1)
             tasks = recent_tasks(session, 10) if before is None else []

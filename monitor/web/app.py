@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 import structlog
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -170,6 +171,10 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(BusyError)
     def busy(request: Request, exc: BusyError) -> Response:
         return in_words(request, HTTPException(503, str(exc), RETRY))
+
+    @app.exception_handler(RequestValidationError)
+    def misasked(request: Request, _: Exception) -> Response:
+        return in_words(request, HTTPException(400, "the address has a value that cannot be"))
 
     def not_now(request: Request, exc: Exception) -> Response:
         log.error("database_failed", problem=type(exc).__name__, exc_info=exc)

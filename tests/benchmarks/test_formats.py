@@ -18,16 +18,7 @@ from monitor.traffic.formats.otlp import OtlpFormat, traces_reader
 from monitor.traffic.formats.wire import Format, Wire
 from monitor.traffic.joining import Joiner
 from tests.unit.traffic.captured import LATEST, PROTOBUF, format_of, lines, payload
-from tests.unit.traffic.test_mutations import (
-    PAYLOADS,
-    assert_records,
-    cut,
-    deepened,
-    flipped,
-    huge,
-    spliced,
-    swapped,
-)
+from tests.unit.traffic.test_mutations import KINDS, PAYLOADS, assert_records
 
 OPENINFERENCE = "otlpjson_js_openinference_traces.json"
 ROUNDS = 5
@@ -116,13 +107,12 @@ def test_mutated_payloads_in_number_are_accounted_for_in_flat_memory() -> None:
     rng = random.Random(50)  # noqa: S311 - to repeat, not to hide
     found: Counter[str] = Counter()
     process = psutil.Process()
-    kinds = [flipped, cut, spliced, deepened, huge, swapped]
     bodies = [(name, line) for name in PAYLOADS for line in lines(name)]
     before = 0
     for i in range(MUTATED):
         name, line = bodies[i % len(bodies)]
         joiner = Joiner()
-        parsed = format_of(name, joiner).parse(rng.choice(kinds)(rng, line), LATEST)
+        parsed = format_of(name, joiner).parse(rng.choice(KINDS)(rng, line), LATEST)
         records = [*parsed, *joiner.flush()]
         assert_records(records)
         found.update(r.reason if isinstance(r, Rejection) else type(r).__name__ for r in records)

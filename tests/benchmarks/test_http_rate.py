@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,10 +20,13 @@ import psutil
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
+from monitor.web import otlp
 from monitor.web.server import serve
 from tests.acceptance.program import Process, Program
 from tests.integration.web.mutants import mutants
+from tests.integration.web.questions import questions
 from tests.integration.web.test_mutants import STATUSES, post
 from tests.unit.traffic.captured import payload
 
@@ -30,6 +34,7 @@ EXCHANGES = 10_000
 SENDERS = 4
 ROUNDS = 3
 MUTANTS = 50_000
+ASKED = 5_000
 GROWTH_MAX = 64 * 2**20
 SETTINGS = {
     "http": {"listen": "127.0.0.1:0", "max_requests_per_second": 1_000_000},
@@ -154,18 +159,61 @@ def memory(process: Process) -> int:
     return psutil.Process(process.popen.pid).memory_info().rss
 
 
+@dataclass
+class Told:
+    """What the answers to damaged requests say."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)  # by path
+
+    def add(self, path: str, answer: httpx.Response) -> None:
+        self.statuses[answer.status_code] += 1
+        if answer.status_code == 200 and path not in otlp.PATHS:
+            self.outcomes.update({(path, k): n for k, n in answer.json()["outcomes"].items()})
+        elif answer.status_code == 200:
+            self.outcomes[path, "refused"] += refused(answer)
+
+    def __add__(self, other: "Told") -> "Told":
+        return Told(self.statuses + other.statuses, self.outcomes + other.outcomes)
+
+
+def refused(answer: httpx.Response) -> int:
+    """Records of an export that were not read."""
+    if answer.headers["content-type"] == otlp.PROTOBUF:
+        # The same on the wire for both signals.
+        response = ExportTraceServiceResponse.FromString(answer.content)
+        return int(response.partial_success.rejected_spans)
+    said = answer.json().get("partialSuccess", {})
+    return sum(int(said[name]) for name in ("rejectedSpans", "rejectedLogRecords") if name in said)
+
+
+def counted(program: Program) -> Counter[tuple[str, str]]:
+    """What the daemon counted, in the words of its answers."""
+    counts: Counter[tuple[str, str]] = Counter()
+    for source, outcome, count in program.query(
+        "SELECT source, outcome, sum(count) FROM counters GROUP BY 1, 2"
+    ):
+        if source not in otlp.PATHS:
+            counts[source, outcome] += count
+        elif outcome in otlp.MALFORMED:
+            counts[source, "refused"] += count
+    return counts
+
+
 @pytest.mark.benchmark
 @pytest.mark.timeout(3_600)
 def test_damaged_requests_in_number_are_answered_in_flat_memory(tmp_path: Path) -> None:
     program = Program(tmp_path, SETTINGS | {"jobs": {"embed": "1h", "measure": "1h"}})
 
-    def send(seed: int, count: int) -> Counter[int]:
-        sent = mutants(seed, count // SENDERS)
-        return Counter(post(client, mutant).status_code for mutant in sent)
+    def send(seed: int, count: int) -> Told:
+        told = Told()
+        for mutant in mutants(seed, count // SENDERS):
+            told.add(mutant.path, post(client, mutant))
+        return told
 
-    def send_all(seed: int, count: int) -> Counter[int]:
+    def send_all(seed: int, count: int) -> Told:
         seeds = range(seed, seed + SENDERS)
-        return sum(senders.map(send, seeds, [count] * SENDERS), Counter())
+        return sum(senders.map(send, seeds, [count] * SENDERS), Told())
 
     with (
         program.running("run") as process,
@@ -174,14 +222,24 @@ def test_damaged_requests_in_number_are_answered_in_flat_memory(tmp_path: Path) 
     ):
         process.event("daemon_ready")
         client.base_url = httpx.URL(process.address)
-        answers = send_all(10, MUTANTS // 5)
+        started = time.perf_counter()
+        told = send_all(10, MUTANTS // 5)
         before = memory(process)
-        answers += send_all(20, MUTANTS - MUTANTS // 5)
+        told += send_all(20, MUTANTS - MUTANTS // 5)
         growth = memory(process) - before
+        taken = time.perf_counter() - started
+        asked = Counter(post(client, each).status_code // 100 for each in questions(30, ASKED, ""))
         failures = [e["event"] for e in process.events() if e["level"] == "error"]
         assert process.terminate() == 0
-    print(f"\n{MUTANTS} damaged: {dict(answers)}, {growth / 2**20:.0f} MiB more", end="")
+    print(
+        f"\n{MUTANTS} damaged: {dict(told.statuses)}, {MUTANTS / taken:.0f} a second, "
+        f"{told.outcomes.total()} records told, {growth / 2**20:.0f} MiB more; "
+        f"{ASKED} questions and actions: {dict(asked)}",
+        end="",
+    )
     assert failures == []
-    assert set(answers) <= STATUSES
-    assert answers.total() == MUTANTS
+    assert set(told.statuses) <= STATUSES
+    assert told.statuses.total() == MUTANTS
+    assert told.outcomes == counted(program)
     assert growth < GROWTH_MAX
+    assert set(asked) <= {2, 3, 4}

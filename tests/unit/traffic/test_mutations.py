@@ -66,6 +66,24 @@ def swapped(rng: random.Random, line: bytes) -> bytes:
     return json.dumps(tree).encode()
 
 
+def within(rng: random.Random, line: bytes) -> bytes:
+    """One text anywhere damaged: a time, an id, a file in base64, JSON inside of JSON."""
+    try:
+        tree = json.loads(line)
+    except ValueError:
+        return cut(rng, line)
+    places: list[tuple[object, object]] = []
+    collect(tree, places)
+    texts = [(h, k) for h, k in places if isinstance(h[k], str) and h[k]]  # type: ignore[index] # as below
+    if not texts:
+        return swapped(rng, line)
+    holder, key = rng.choice(texts)
+    text = holder[key].encode(errors="replace")  # type: ignore[index] # a list or a dict
+    damage = rng.choice([flipped, cut, spliced, deepened, huge, swapped])
+    holder[key] = damage(rng, text).decode(errors="replace")  # type: ignore[index] # as above
+    return json.dumps(tree).encode()
+
+
 def collect(tree: object, places: list[tuple[object, object]]) -> None:
     entries = (
         tree.items()
@@ -79,7 +97,10 @@ def collect(tree: object, places: list[tuple[object, object]]) -> None:
         collect(value, places)
 
 
-@pytest.mark.parametrize("mutation", [flipped, cut, spliced, deepened, huge, swapped])
+KINDS: list[Mutation] = [flipped, cut, spliced, deepened, huge, swapped, within]
+
+
+@pytest.mark.parametrize("mutation", KINDS)
 def test_a_mutated_payload_is_accounted_for(mutation: Mutation) -> None:
     for name in PAYLOADS:
         rng = random.Random(f"{name} {mutation.__name__}")  # noqa: S311 - to repeat, not to hide
