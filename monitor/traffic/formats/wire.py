@@ -235,6 +235,8 @@ def _invalid(message: str) -> RecordRejectedError:
 
 def _without_lone_surrogates(line: bytes) -> bytes:
     """JavaScript clients cut strings in the middle of an emoji and log the half as an escape."""
+    if rb"\ud" not in line and rb"\uD" not in line:  # 100 times as fast as the expression
+        return line
     return _ESCAPE.sub(lambda m: rb"\ufffd" if m[1] else m[0], line)
 
 
