@@ -12,13 +12,13 @@ import structlog
 from monitor.reference.conditional import QReport
 from monitor.service.forget import Forgetter
 from monitor.service.task_job import STOPPED, TaskJob
-from monitor.service.wiring import make_promoter
+from monitor.service.wiring import forget_leftovers, make_promoter
 from monitor.store.acknowledgements import acknowledgements
 from monitor.store.audit import audit_entries
 from monitor.store.engine import open_database
 from monitor.store.references import active_references, find_reference, list_references
 from monitor.store.samples import window_samples
-from monitor.store.tasks import TaskState, find_task
+from monitor.store.tasks import TaskState, claim_task, find_task
 from tests.integration.service.parts import (
     HOUR,
     START,
@@ -243,6 +243,15 @@ def test_a_task_that_the_daemon_stops_has_failed_and_does_not_hang(desk: Desk) -
         found = find_task(session, int(task.rpartition("/")[2]))
     assert found is not None
     assert (found.state, found.problem) == (TaskState.FAILED, STOPPED)
+
+
+def test_a_task_that_was_killed_has_failed_once_the_daemon_is_back(desk: Desk) -> None:
+    task = promotion(desk)
+    with desk.site.rig.database.begin() as session:
+        claim_task(session, desk.site.rig.clock())
+    forget_leftovers(desk.site.rig.database, hash_encoders())
+    assert "the process that worked on it ended" in desk.browser.page(task).text
+    assert promotion(desk) != task
 
 
 @pytest.mark.parametrize(
