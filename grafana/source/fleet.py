@@ -15,21 +15,19 @@ from grafana.source.boards import (
     alerts_fired,
     board,
 )
+from grafana.source.kinds import chart, stat, table, timeline
 from grafana.source.panels import (
     ORANGE,
     RED,
     Json,
     Panel,
     Query,
-    chart,
+    dashed,
     layout,
     link,
     meaning,
     of_field,
-    stat,
     steps,
-    table,
-    timeline,
 )
 
 _DRIFTING = f"max by (stream) (mllm_monitor_signal_drifting{{{WHOLE}}})"
@@ -221,6 +219,7 @@ def _samples() -> Panel:
         "window_samples",
         Query(f"max by (stream) (mllm_monitor_window_samples{{{WHOLE}}})", "{{stream}}"),
         Query("max(mllm_monitor_window_min_samples)", "needed"),
+        overrides=[dashed("needed")],
         min=0,
         links=[NEWEST_WINDOW],
     )

@@ -1,10 +1,11 @@
 """The rows of *Stream* that show what is measured, a question each."""
 
 from grafana.source.boards import OF_SLICE, OF_STREAM, STREAM_THEN, WHOLE
-from grafana.source.panels import DASHED, RED, Panel, Query, chart, of_fields
+from grafana.source.kinds import chart
+from grafana.source.panels import DASHED, RED, Panel, Query, dashed, of_fields
 
 NATS = "suffix: nats"
-_OF_THRESHOLDS = of_fields(".* threshold$", DASHED)
+_OF_THRESHOLDS = dashed(" threshold")
 
 
 def of_slices(metric: str, by: str = "", matchers: str = "") -> str:
@@ -201,10 +202,10 @@ def made_of() -> list[Panel]:
             "What each verdict rests on; below the dashed line there is none.",
             "window_samples",
             Query(of_slices("window_samples"), "{{stream}} {{slice}}"),
-            Query("max(mllm_monitor_window_min_samples)", "needed threshold"),
+            Query("max(mllm_monitor_window_min_samples)", "needed"),
             min=0,
             width=8,
-            overrides=[_OF_THRESHOLDS],
+            overrides=[dashed("needed")],
             links=[STREAM_THEN],
         ),
         chart(

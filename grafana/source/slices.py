@@ -1,7 +1,8 @@
 """The row of *Stream* that shows every slice beside the others, and windows one by one."""
 
 from grafana.source.boards import NEWEST_WINDOW_OF_SLICE, OF_STREAM
-from grafana.source.panels import Json, Panel, Query, chart, heatmap, link, of_field, table
+from grafana.source.kinds import chart, heatmap, table
+from grafana.source.panels import Json, Panel, Query, link, of_field
 
 _OF_WINDOW = (
     "${external_url}/window?stream=${__data.fields.stream:percentencode}"
@@ -20,6 +21,7 @@ def slices_and_windows() -> list[Panel]:
                 f"max by (stream, slice) (mllm_monitor_signal_excess_ratio{{{OF_STREAM}}})",
                 "{{stream}} {{slice}}",
             ),
+            links=[NEWEST_WINDOW_OF_SLICE],
         ),
         chart(
             "EMI by slice",

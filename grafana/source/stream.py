@@ -16,19 +16,9 @@ from grafana.source.boards import (
     alerts_fired,
     board,
 )
+from grafana.source.kinds import chart, stat, timeline
 from grafana.source.measured import NATS, bound, made_of, of_slices, quality, traffic
-from grafana.source.panels import (
-    GREEN,
-    ORANGE,
-    Json,
-    Panel,
-    Query,
-    chart,
-    layout,
-    meaning,
-    stat,
-    timeline,
-)
+from grafana.source.panels import GREEN, ORANGE, Json, Panel, Query, layout, meaning
 from grafana.source.slices import slices_and_windows
 
 

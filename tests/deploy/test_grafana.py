@@ -174,6 +174,18 @@ def test_a_panel_has_a_unit_and_says_so_where_there_is_no_traffic(panel: Json) -
     assert defaults["noValue"] == "no traffic"
 
 
+@pytest.mark.parametrize("panel", PANELS)
+def test_a_dashed_line_that_is_spoken_of_is_drawn(panel: Json) -> None:
+    dashed = [
+        override["matcher"]["options"]
+        for override in panel["fieldConfig"]["overrides"]
+        if "custom.lineStyle" in {p["id"] for p in override["properties"]}
+    ]
+    legends = [target["legendFormat"] for target in panel["targets"]]
+    assert bool(dashed) >= ("dashed" in panel["description"])
+    assert all(any(re.search(pattern, legend) for legend in legends) for pattern in dashed)
+
+
 @pytest.mark.parametrize(
     ("ending", "unit"),
     [("_nats", "suffix: nats"), ("_bytes", "bytes"), ("targets_ratio", "percentunit")],
