@@ -7,7 +7,7 @@ from threading import Lock
 
 from sqlalchemy.orm import Session
 
-from monitor.records import Measurement, ReferenceVersion, WindowId, WindowSummary
+from monitor.records import Measurement, ReferenceVersion, WindowSummary
 from monitor.store.counters import all_counts
 from monitor.store.engine import Database
 from monitor.store.evidence import with_newest_evidence
@@ -68,12 +68,17 @@ class Publisher:
         """What the measure job left; shown from the next ``refresh`` on."""
         self._windows_due = left
 
-    def refresh(self) -> None:
-        """Read the state of every stream and replace the snapshot."""
-        with self._lock:  # else the slower of two would publish what is older
-            self._latest = self._read()
+    def refresh(self, *, again: bool = True) -> None:
+        """Read the state of every stream and replace the snapshot.
 
-    def _read(self) -> Snapshot:
+        Unless ``again``, measurements of a window that has not been measured since are taken from
+        the snapshot before: with hundreds of streams they are most of the work. Evidence of a
+        window may change without it; that is seen when everything is read again.
+        """
+        with self._lock:  # else the slower of two would publish what is older
+            self._latest = self._read({} if again else self._latest.streams)
+
+    def _read(self, known: Mapping[str, StreamState]) -> Snapshot:
         now = self._clock()
         with self._database.read() as session:
             versions = {version.digest: version for version in list_references(session)}
@@ -94,7 +99,7 @@ class Publisher:
                     watermark=watermark,
                     reference=versions.get(digest) if digest else None,
                     summary=summary,
-                    measurements=_measured(session, stream, summary.window)
+                    measurements=_measured(session, summary, known.get(stream))
                     if summary is not None and is_recent
                     else (),
                     last_seen=last_seen.get(stream),
@@ -108,5 +113,10 @@ class Publisher:
             )
 
 
-def _measured(session: Session, stream: str, window: WindowId) -> tuple[Measurement, ...]:
-    return tuple(with_newest_evidence(session, measurements_of(session, stream, window)))
+def _measured(
+    session: Session, summary: WindowSummary, known: StreamState | None
+) -> tuple[Measurement, ...]:
+    if known is not None and known.summary == summary and known.measurements:
+        return known.measurements
+    found = measurements_of(session, summary.stream, summary.window)
+    return tuple(with_newest_evidence(session, found))

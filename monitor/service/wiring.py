@@ -406,7 +406,7 @@ def schedule(
 
     def ingest() -> None:
         jobs.ingest.run(around.stop.is_set)
-        around.publisher.refresh()
+        around.publisher.refresh(again=False)
 
     def measure() -> None:
         jobs.measure()

@@ -77,9 +77,21 @@ def points_of(
 ) -> list[TimelinePoint]:
     """Every signal in the windows that start then, by signal and time."""
     row = MeasurementRow
+    windows = {
+        WindowId(*pair)
+        for chunk in in_chunks(starts)
+        for pair in session.execute(
+            select(WindowRow.start, WindowRow.end).where(
+                WindowRow.stream == stream, WindowRow.start.in_(chunk)
+            )
+        )
+    }
+    # By their ends: what was measured in one window lies together, a signal over time does not.
+    # SQLite must be kept from the index that begins with the slice, of which it thinks too well.
+    of_slice = func.coalesce(row.slice_key, "") == slice_key
     found = [
         TimelinePoint(Signal(signal), WindowId(start, end), n, Verdict(verdict), *numbers)
-        for chunk in in_chunks(starts)
+        for chunk in in_chunks(sorted({w.end for w in windows}))
         for signal, start, end, n, verdict, *numbers in session.execute(
             select(
                 row.signal,
@@ -93,15 +105,10 @@ def points_of(
                 row.null_mean,
                 row.threshold,
                 row.excess_ratio,
-            ).where(
-                row.stream == stream,
-                row.slice_key == slice_key,
-                row.signal.in_(list(Signal)),  # all: with it the unique index is used to its end
-                row.window_start.in_(chunk),
-            )
+            ).where(row.stream == stream, row.window_end.in_(chunk), of_slice)
         )
     ]
-    return sorted(found, key=lambda p: (p.signal, p.window))
+    return sorted((p for p in found if p.window in windows), key=lambda p: (p.signal, p.window))
 
 
 def drifting_starts(

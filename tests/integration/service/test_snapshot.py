@@ -48,6 +48,27 @@ def test_after_a_restart_one_refresh_shows_what_was_measured_before(rig: Rig) ->
     assert len(after.streams["llava"].measurements) == len(Signal)
 
 
+def test_what_was_not_measured_since_is_not_read_again_unless_asked(rig: Rig) -> None:
+    shown = rig.around.publisher
+    shown.refresh()
+    before = shown.latest().streams["llava"].measurements
+    shown.refresh(again=False)
+    assert shown.latest().streams["llava"].measurements is before
+    shown.refresh()
+    assert shown.latest().streams["llava"].measurements is not before
+
+
+def test_a_new_window_is_seen_at_once(rig: Rig) -> None:
+    shown = rig.around.publisher
+    shown.refresh()
+    before = shown.latest().streams["llava"].measurements
+    admit(rig.around.intake, traffic(60, 12, start=12, seed=1))
+    rig.work()
+    shown.refresh(again=False)
+    after = shown.latest().streams["llava"].measurements
+    assert after[0].window.end > before[0].window.end
+
+
 def test_only_the_newest_window_is_in_it(rig: Rig) -> None:
     rig.around.publisher.refresh()
     state = rig.around.publisher.latest().streams["llava"]
