@@ -18,6 +18,7 @@ from monitor.traffic.formats.otlp import OtlpFormat, traces_reader
 from monitor.traffic.formats.wire import Format, Wire
 from monitor.traffic.joining import Joiner
 from tests.unit.traffic.captured import LATEST, PROTOBUF, format_of, lines, payload
+from tests.unit.traffic.rewriting import rewritten
 from tests.unit.traffic.test_mutations import KINDS, PAYLOADS, assert_records
 
 OPENINFERENCE = "otlpjson_js_openinference_traces.json"
@@ -112,7 +113,11 @@ def test_mutated_payloads_in_number_are_accounted_for_in_flat_memory() -> None:
     for i in range(MUTATED):
         name, line = bodies[i % len(bodies)]
         joiner = Joiner()
-        parsed = format_of(name, joiner).parse(rng.choice(KINDS)(rng, line), LATEST)
+        if ".pb" in name and i % 2:
+            damaged = rewritten(rng, line, is_logs="_logs" in name)
+        else:
+            damaged = rng.choice(KINDS)(rng, line)
+        parsed = format_of(name, joiner).parse(damaged, LATEST)
         records = [*parsed, *joiner.flush()]
         assert_records(records)
         found.update(r.reason if isinstance(r, Rejection) else type(r).__name__ for r in records)

@@ -148,7 +148,7 @@ def _message(record: Telemetry, latest: datetime) -> Call | None:
             messages, _ = messages_in([{"role": "user", "content": body["content"]}])
             call.query = query_of(messages)
         return call
-    if body.get("index", 0) not in {0, "0"}:
+    if body.get("index", 0) not in (0, "0"):  # a list would have no hash
         return None
     messages, _ = messages_in([body.get("message") or {}])
     call.response = answer_of(messages) or None

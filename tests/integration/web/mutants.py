@@ -6,30 +6,17 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue
-
 from tests.integration.service.parts import exchange, late_target
 from tests.unit.traffic import test_kserve, test_langfuse
 from tests.unit.traffic.captured import PROTOBUF, payload
 from tests.unit.traffic.lines import chat
+from tests.unit.traffic.rewriting import rewritten
 from tests.unit.traffic.test_mutations import KINDS, PAYLOADS, flipped
 
 SMALL = 40_000  # bytes; what inline images add to larger ones makes them no different
 JSON = "application/json"
 TRACES, LOGS = "/v1/traces", "/v1/logs"
 BOMB = gzip.compress(bytes(20_000_000))
-OTHER_VALUES = [
-    AnyValue(),
-    AnyValue(bool_value=True),
-    AnyValue(int_value=-(2**63)),
-    AnyValue(double_value=float("nan")),
-    AnyValue(bytes_value=b"\xff\0"),
-    AnyValue(string_value="\0"),
-    AnyValue(array_value=ArrayValue(values=[AnyValue()])),
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +66,10 @@ def mutants(seed: int, count: int) -> Iterator[Mutant]:
     bodies = seeds()
     for i in range(count):
         path, kind, body = bodies[i % len(bodies)]
-        is_rewritten = kind == PROTOBUF and rng.random() < 1 / 2
-        body = rewritten(rng, path, body) if is_rewritten else rng.choice(KINDS)(rng, body)
+        if kind == PROTOBUF and rng.random() < 1 / 2:
+            body = rewritten(rng, body, is_logs=path == LOGS)
+        else:
+            body = rng.choice(KINDS)(rng, body)
         headers = {"Content-Type": kind}
         chance = rng.random()
         if chance < 0.2:
@@ -97,31 +86,3 @@ def mutants(seed: int, count: int) -> Iterator[Mutant]:
         elif chance < 0.37:
             headers["Content-Encoding"] = rng.choice(["", "br", "gzip, gzip", "\xff"])
         yield Mutant(path, headers, body)
-
-
-def rewritten(rng: random.Random, path: str, body: bytes) -> bytes:
-    """An export that is one still, with damage in values: other bytes hardly ever are."""
-    export = ExportTraceServiceRequest() if path == TRACES else ExportLogsServiceRequest()
-    try:
-        export.ParseFromString(body)
-    except DecodeError:  # gzip
-        return flipped(rng, body)
-    values = list(_values(export))
-    for _ in range(rng.randint(1, 3)):
-        value = rng.choice(values)
-        if value.string_value and rng.random() < 0.7:
-            text = rng.choice(KINDS)(rng, value.string_value.encode())
-            value.string_value = text.decode(errors="replace")
-        else:
-            value.CopyFrom(rng.choice(OTHER_VALUES))
-    return export.SerializeToString()
-
-
-def _values(message: Message) -> Iterator[AnyValue]:
-    for field, found in message.ListFields():
-        if field.message_type is None:
-            continue
-        for each in [found] if isinstance(found, Message) else found:
-            if isinstance(each, AnyValue):
-                yield each
-            yield from _values(each)

@@ -53,7 +53,7 @@ def swapped(rng: random.Random, line: bytes) -> bytes:
     """One value anywhere replaced by one of another type, or an entry dropped."""
     try:
         tree = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return flipped(rng, line)
     places: list[tuple[object, object]] = []
     collect(tree, places)
@@ -70,7 +70,7 @@ def within(rng: random.Random, line: bytes) -> bytes:
     """One text anywhere damaged: a time, an id, a file in base64, JSON inside of JSON."""
     try:
         tree = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return cut(rng, line)
     places: list[tuple[object, object]] = []
     collect(tree, places)
