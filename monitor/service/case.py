@@ -153,7 +153,7 @@ class Case:
     verdict: tuple[str, ...]  # plain words, the three questions one by one
     measurements: tuple[Measurement, ...]
     slice_keys: tuple[str, ...]  # all that were measured in this window, ``all`` first
-    since: Mapping[Signal, datetime]  # start of the unbroken run of what is out
+    since: Mapping[Signal, datetime]  # of what is out: since when without a break
     leading: Signal | None
     ranked_by: Signal | None = None
     modality: Modality | None = None

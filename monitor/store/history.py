@@ -17,7 +17,11 @@ LONGEST_RUN = 10_000  # windows; more are not looked at
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Successive windows in which a signal was out, and its last measurement before them."""
+    """Successive windows in which a signal was out, and its last measurement before them.
+
+    ``since`` is where what is new in the first of them begins: windows overlap, and what the last
+    calm one held too was not yet out.
+    """
 
     since: datetime
     before: Measurement | None
@@ -78,13 +82,13 @@ def unbroken_run(session: Session, m: Measurement) -> Run:
     A window that could not be judged, or that was never measured, does not break a run: it says
     nothing.
     """
-    since = m.window.start
+    first = m.window
     for earlier in _earlier(session, m):
         if earlier.verdict is Verdict.IN_CONTROL:
-            return Run(since, earlier)
+            return Run(max(first.start, earlier.window.end), earlier)
         if earlier.verdict is Verdict.DRIFTING:
-            since = earlier.window.start
-    return Run(since, None)
+            first = earlier.window
+    return Run(first.start, None)
 
 
 def _earlier(session: Session, m: Measurement) -> Iterator[Measurement]:

@@ -22,11 +22,14 @@ class Trend:
 
     @property
     def since(self) -> datetime | None:
-        """Start of the unbroken run of drifting windows that lasts until now, if there is one."""
+        """Since when windows have been drifting without a break, if the newest does.
+
+        As for one signal: where what is new in the first of them begins.
+        """
         since = None
         for worst in reversed(self.windows):
             if not worst.is_drifting:
-                break
+                return since and max(since, worst.window.end)
             since = worst.window.start
         return since
 

@@ -88,6 +88,18 @@ def test_a_run_reaches_back_to_the_last_window_in_control(
     assert run == Run(WINDOWS[since].start, expected)
 
 
+def test_where_windows_overlap_a_run_begins_after_what_the_last_calm_one_held(
+    session: Session,
+) -> None:
+    slide = HOUR / 4
+    ensure_streams(session, [STREAM], NOW)
+    for i, verdict in enumerate((CALM, CALM, OUT, OUT)):
+        at = WindowId(START + i * slide, START + i * slide + HOUR)
+        m = replace(measurement(at), verdict=verdict)
+        record_window(session, summary(at), [m])
+    assert unbroken_run(session, m).since == START + slide + HOUR
+
+
 def test_the_newest_window_that_is_out_is_of_one_stream_or_of_all(session: Session) -> None:
     assert newest_drifting(session) is None
     record(session, [OUT, OUT, CALM])
