@@ -175,6 +175,7 @@ def _streams() -> Panel:
             # The link needs it; it was `hidden` before it was `hideFrom`.
             of_field("external_url", custom__hidden=True, custom__hideFrom={"viz": True}),
         ],
+        nothing="not measured",
         sort=[{"displayName": "state", "desc": True}],
     )
 

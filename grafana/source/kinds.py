@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from grafana.source.panels import NOTHING, RED, WIDTH, Json, Panel, Query, steps
+from grafana.source.panels import RED, WIDTH, Json, Panel, Query, steps
 
 
 def stat(title: str, text: str, metric: str, expr: str, **more: Any) -> Panel:
@@ -29,7 +29,7 @@ def stat(title: str, text: str, metric: str, expr: str, **more: Any) -> Panel:
         },
         defaults={
             "thresholds": steps(*more.pop("steps", ())),
-            "mappings": [*more.pop("mappings", ()), NOTHING],
+            "mappings": more.pop("mappings", []),
             "links": more.pop("links", []),
             **shown,
         },
@@ -44,7 +44,6 @@ def chart(title: str, text: str, metric: str, *queries: Query, **more: Any) -> P
     defaults: Json = {
         "color": {"mode": "palette-classic"},
         "links": more.pop("links", []),
-        "mappings": [],
         "thresholds": steps((line, RED)) if line is not None else steps(),
     }
     defaults |= {k: more.pop(k) for k in ("min", "max") if k in more}
@@ -98,7 +97,7 @@ def timeline(
         defaults={
             "color": {"mode": "thresholds"},
             "thresholds": steps(),
-            "mappings": [*mappings, NOTHING],
+            "mappings": mappings,
             "links": more.pop("links", []),
         },
     )
@@ -150,6 +149,6 @@ def table(title: str, text: str, metric: str, queries: Sequence[Query], **more: 
         height=9,
         options={"showHeader": True, "cellHeight": "sm", "sortBy": more.pop("sort", [])},
         custom={"align": "auto", "cellOptions": {"type": "auto"}, "filterable": True},
-        defaults={"mappings": [NOTHING], "thresholds": steps()},
+        defaults={"thresholds": steps()},
     )
     return replace(panel, **more)

@@ -10,10 +10,6 @@ PREFIX = "mllm_monitor_"
 DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
 NO_TRAFFIC = "no traffic"
-NOTHING: Json = {
-    "type": "special",
-    "options": {"match": "null+nan", "result": {"text": NO_TRAFFIC, "color": "text"}},
-}
 GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
 DASHED: Json = {"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [6, 6]}}
 
@@ -46,6 +42,7 @@ class Panel:
     overrides: Sequence[Json] = ()
     transformations: Sequence[Json] = ()
     repeat: str = ""
+    nothing: str = NO_TRAFFIC  # what is said where there is no value
 
     @property
     def metric_name(self) -> str:
@@ -65,9 +62,10 @@ class Panel:
             "fieldConfig": {
                 "defaults": {
                     "unit": self.unit,
-                    "noValue": NO_TRAFFIC,
+                    "noValue": self.nothing,
                     "custom": self.custom,
                     **self.defaults,
+                    "mappings": [*self.defaults.get("mappings", ()), _where_nothing(self.nothing)],
                 },
                 "overrides": list(self.overrides),
             },
@@ -78,6 +76,13 @@ class Panel:
         if self.repeat:
             made |= {"repeat": self.repeat, "repeatDirection": "h", "maxPerRow": 2}
         return made
+
+
+def _where_nothing(text: str) -> Json:
+    return {
+        "type": "special",
+        "options": {"match": "null+nan", "result": {"text": text, "color": "text"}},
+    }
 
 
 def _target(query: Query, position: int) -> Json:

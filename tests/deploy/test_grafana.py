@@ -20,6 +20,7 @@ PANELS = [
     for panel in panels(board(path))
 ]
 UNITS = {"none", "s", "bytes", "cps", "percentunit", "suffix: nats"}
+NOTHING = {"no traffic", "no targets", "no reference", "not judged", "not measured"}
 # Of Prometheus itself, of every scrape, and of every process.
 FOREIGN = {
     "ALERTS",
@@ -168,10 +169,19 @@ def test_a_panel_asks_for_metrics_and_labels_that_exist(panel: Json) -> None:
 
 
 @pytest.mark.parametrize("panel", PANELS)
-def test_a_panel_has_a_unit_and_says_so_where_there_is_no_traffic(panel: Json) -> None:
+def test_a_panel_has_a_unit_and_says_so_where_there_is_nothing(panel: Json) -> None:
     defaults = panel["fieldConfig"]["defaults"]
     assert defaults["unit"] in UNITS
-    assert defaults["noValue"] == "no traffic"
+    assert defaults["noValue"] in NOTHING
+    assert defaults["mappings"][-1]["options"]["result"]["text"] == defaults["noValue"]
+    assert defaults["mappings"][-1]["options"]["match"] == "null+nan"
+
+
+def test_a_stream_without_traffic_is_not_called_in_control() -> None:
+    (state,) = (p for p in panels(board(BOARDS[-1])) if p["title"] == "State")
+    assert state["fieldConfig"]["defaults"]["noValue"] == "no traffic"
+    words = state["fieldConfig"]["defaults"]["mappings"][0]["options"]
+    assert words["-1"]["text"] == "not judged"
 
 
 @pytest.mark.parametrize("panel", PANELS)
