@@ -122,6 +122,9 @@ def _serving(
     )
     if not http.is_guarded and not http.is_loopback:
         log.warning("http_unguarded", listen=http.listen, note="anybody there may post traffic")
+    if not http.is_loopback and http.read_tokens_file is None:
+        who = "anybody there reads them" if http.allow_unauthenticated else "nobody reads them"
+        log.warning("pages_without_tokens", note=who, remedy="set http.read_tokens_file")
     with serve(create_app(parts), host=http.host, port=http.port) as address:
         register_setup(around.telemetry.registry, _setup(settings, address))
         register_process(around.telemetry.registry)

@@ -22,6 +22,7 @@ from monitor.store.engine import Database
 from monitor.store.forgetting import Wanted
 from monitor.store.references import find_reference
 from monitor.store.streams import known_streams
+from monitor.store.tables import NAME_LENGTH, SLICE_LENGTH
 from monitor.store.tasks import Task, ask_task
 
 PROMOTE, FORGET = "promote", "forget"  # kinds of tasks
@@ -50,6 +51,8 @@ class Actor:
         """
         if not said.note.strip() or len(said.note) > MAX_NOTE:
             raise MonitorError(f"a note has 1 to {MAX_NOTE} characters")
+        if len(said.slice_key or "") > SLICE_LENGTH:
+            raise MonitorError("there is no such slice")
         if said.until is not None and said.until <= said.since:
             raise MonitorError("a note must end after it begins")
         with self.database.begin() as session:
@@ -73,8 +76,10 @@ class Actor:
         """Have a reference made of past windows.
 
         Raises:
-            TaskRunningError: while other work of minutes is under way.
+            MonitorError: if the name is too long, or other work of minutes is under way.
         """
+        if len(wish.name or "") > NAME_LENGTH:
+            raise MonitorError(f"a name has at most {NAME_LENGTH} characters")
         asked = {
             "stream": wish.stream,
             "since": wish.since.isoformat(),

@@ -397,6 +397,18 @@ def test_the_audit_comes_page_by_page(desk: Desk) -> None:
     assert api.get("/api/v1/audit", params={"cursor": "nonsense"}).status_code == 400
 
 
+@pytest.mark.parametrize("path", ["/tasks/x", "/tasks/99999999999999999999", "/tasks/7"])
+def test_a_task_that_is_none_is_not_found(site: Site, path: str) -> None:
+    refused = site.client.get(path)
+    assert refused.status_code in {400, 404}
+    assert list(refused.json()) == ["error"]
+
+
+def test_names_that_no_database_holds_are_refused(desk: Desk) -> None:
+    status, text = desk.refused("/promote", stream=STREAM, since="2026-03-01T12:00", name="x" * 201)
+    assert (status, "at most 200 characters" in text) == (409, True)
+
+
 def test_the_audit_page_shows_them(desk: Desk) -> None:
     desk.do("/acknowledge", stream=WEIRD, since="2026-03-01T12:00", note="x")
     page = desk.browser.page("/audit").text
