@@ -240,6 +240,13 @@ def drill(
     metavar="KIND[:SEVERITY[:SHARE]]",
     help="What is wrong, for instance blur:4 or typos:3:0.5; may be repeated.",
 )
+@click.option("--drift-from", type=TIME, help="When it begins, UTC; default: from the first on.")
+@click.option(
+    "--drift-only",
+    multiple=True,
+    metavar="LABEL=VALUE",
+    help="Of exchanges with this label alone, for instance tenant=acme.",
+)
 @click.option("--live", is_flag=True, help="Each when its time has come, from now on.")
 @click.option(
     "--out",
@@ -256,6 +263,8 @@ def simulate(
     per_minute: float,
     stream: str,
     drifts: tuple[str, ...],
+    drift_from: datetime | None,
+    drift_only: tuple[str, ...],
     live: bool,
     out: str,
 ) -> None:
@@ -268,7 +277,19 @@ def simulate(
     at = None if live else start.replace(tzinfo=UTC)
     tokens = _settings(config).http.given_tokens if is_address(out) else ()
     token = next(iter(tokens), None)
-    write_traffic(Wish(seed, count, at, per_minute, stream, drifts, out, token))
+    wish = Wish(
+        seed=seed,
+        count=count,
+        start=at,
+        per_minute=per_minute,
+        stream=stream,
+        drifts=drifts,
+        out=out,
+        token=token,
+        drift_from=drift_from and drift_from.replace(tzinfo=UTC),
+        drift_only=drift_only,
+    )
+    write_traffic(wish)
 
 
 @cli.command()

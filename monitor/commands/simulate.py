@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -34,11 +34,16 @@ class Wish:
     drifts: Sequence[str]
     out: str
     token: bytes | None = None
+    drift_from: datetime | None = None
+    drift_only: Sequence[str] = ()  # labels, each as label=value
 
 
 def write_traffic(wish: Wish, *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Write the exchanges to a file, to standard output, or post them to a daemon."""
-    drifts = [parse_drift(text) for text in wish.drifts]
+    only = dict(_label(text) for text in wish.drift_only)
+    drifts = [
+        replace(parse_drift(text), start=wish.drift_from, labels=only) for text in wish.drifts
+    ]
     mix = Mix(stream=wish.stream, per_minute=wish.per_minute)
     start = wish.start or datetime.now(UTC)
     exchanges = simulate(wish.seed, start=start, count=wish.count, drifts=drifts, mix=mix)
@@ -68,6 +73,15 @@ def parse_drift(text: str) -> Drift:
             f"--drift takes KIND[:SEVERITY[:SHARE]], severity 1 to 5, share 0 to 1, and a kind of "
             f"{', '.join(DriftKind)}; got {text!r}"
         ) from exc
+
+
+def _label(text: str) -> tuple[str, str]:
+    label, has_value, value = text.partition("=")
+    if not (label and has_value):
+        raise MonitorError(
+            f"--drift-only takes LABEL=VALUE, for instance tenant=acme; got {text!r}"
+        )
+    return label, value
 
 
 def is_address(out: str) -> bool:

@@ -3,8 +3,8 @@
 import json
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,30 @@ def test_what_is_posted_is_what_a_file_would_hold(taker: Taker, tmp_path: Path) 
     write_traffic(wish(str(tmp_path / "traffic.jsonl")))
     lines = (tmp_path / "traffic.jsonl").read_text().splitlines()
     assert taker.bodies == [json.loads(line) for line in lines]
+
+
+def test_a_drift_hits_from_its_time_on_those_with_its_label_alone(tmp_path: Path) -> None:
+    def written(name: str, **drift: Any) -> list[dict[str, Any]]:
+        asked = replace(wish(str(tmp_path / name)), count=60, **drift)
+        write_traffic(asked)
+        return [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
+
+    begins = START + timedelta(seconds=30)
+    drift = {"drifts": ("language",), "drift_from": begins, "drift_only": ("tenant=acme",)}
+    pairs = list(zip(written("good"), written("bad", **drift), strict=True))
+    changed = [good for good, bad in pairs if good["query"]["text"] != bad["query"]["text"]]
+    meant = [
+        good
+        for good, _ in pairs
+        if good["labels"]["tenant"] == "acme" and datetime.fromisoformat(good["time"]) >= begins
+    ]
+    assert changed == meant != []
+
+
+def test_a_drift_only_for_what_is_no_label_is_refused(tmp_path: Path) -> None:
+    asked = replace(wish(str(tmp_path / "out")), drifts=("blur",), drift_only=("acme",))
+    with pytest.raises(MonitorError, match="--drift-only takes LABEL=VALUE"):
+        write_traffic(asked)
 
 
 def test_what_is_posted_carries_the_token(taker: Taker) -> None:
