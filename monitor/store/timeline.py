@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, func, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import Label, case, func, select, text, type_coerce
+from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.types import NullType
 
 from monitor.records import ALL, Signal, Verdict, WindowId
 from monitor.store.statements import in_chunks
@@ -76,27 +77,18 @@ def points_of(
     session: Session, stream: str, slice_key: str, starts: Sequence[datetime]
 ) -> list[TimelinePoint]:
     """Every signal in the windows that start then, by signal and time."""
-    row = MeasurementRow
-    windows = {
-        WindowId(*pair)
-        for chunk in in_chunks(starts)
-        for pair in session.execute(
-            select(WindowRow.start, WindowRow.end).where(
-                WindowRow.stream == stream, WindowRow.start.in_(chunk)
-            )
-        )
-    }
+    row, windows = MeasurementRow, _windows_by_raw_times(session, stream, starts)
     # By their ends: what was measured in one window lies together, a signal over time does not.
     # SQLite must be kept from the index that begins with the slice, of which it thinks too well.
     of_slice = func.coalesce(row.slice_key, "") == slice_key
     found = [
-        TimelinePoint(Signal(signal), WindowId(start, end), n, Verdict(verdict), *numbers)
-        for chunk in in_chunks(sorted({w.end for w in windows}))
+        TimelinePoint(Signal(signal), windows[start, end], n, Verdict(verdict), *numbers)
+        for chunk in in_chunks(sorted({w.end for w in windows.values()}))
         for signal, start, end, n, verdict, *numbers in session.execute(
             select(
                 row.signal,
-                row.window_start,
-                row.window_end,
+                _raw(row.window_start),
+                _raw(row.window_end),
                 row.n,
                 row.verdict,
                 row.value,
@@ -107,8 +99,30 @@ def points_of(
                 row.excess_ratio,
             ).where(row.stream == stream, row.window_end.in_(chunk), of_slice)
         )
+        if (start, end) in windows
     ]
-    return sorted((p for p in found if p.window in windows), key=lambda p: (p.signal, p.window))
+    return sorted(found, key=lambda p: (p.signal, p.window))
+
+
+def _windows_by_raw_times(
+    session: Session, stream: str, starts: Sequence[datetime]
+) -> dict[tuple[object, object], WindowId]:
+    row = WindowRow
+    return {
+        raw: WindowId(start, end)
+        for chunk in in_chunks(starts)
+        for start, end, *times in session.execute(
+            select(row.start, row.end, _raw(row.start), _raw(row.end)).where(
+                row.stream == stream, row.start.in_(chunk)
+            )
+        )
+        for raw in [(times[0], times[1])]
+    }
+
+
+def _raw(column: InstrumentedAttribute[datetime]) -> Label[None]:
+    """As the database gives it: thousands of times need not be made of the same few texts."""
+    return type_coerce(column, NullType()).label(f"raw_{column.key}")
 
 
 def drifting_starts(
