@@ -233,7 +233,9 @@ class SourceSettings(_Section):
         "langfuse",
         "mlflow",
         "kserve",
-    ] = Field("auto", description="Wire format.")
+        "otlp_spans",
+        "otlp_logs",
+    ] = Field("auto", description="Wire format; otlp_spans and otlp_logs: kafka, in protobuf.")
 
     @property
     def title(self) -> str:
@@ -248,6 +250,8 @@ class SourceSettings(_Section):
         others = self.model_fields_set - {"type", "name", "format", *needed, *possible}
         if others:
             raise ValueError(f"{min(others)} is not for type {self.type}")
+        if self.format in {"otlp_spans", "otlp_logs"} and self.type != "kafka":
+            raise ValueError(f"format {self.format} is protobuf, which only type kafka reads")
         if self.type == "table" and bool(self.url) == bool(self.url_file):
             raise ValueError("type table needs url or url_file")
         if _has_password(self.url):

@@ -24,6 +24,7 @@ def fault(*sources: dict[str, str]) -> str:
         ({"type": "kafka"}, "type kafka needs brokers and topic"),
         ({"type": "kafka", "topic": "t"}, "type kafka needs brokers"),
         ({**KAFKA, "path": "a.jsonl"}, "path is not for type kafka"),
+        ({"path": "a.jsonl", "format": "otlp_logs"}, "only type kafka reads"),
         ({"path": "a.jsonl", "topic": "t"}, "topic is not for type jsonl"),
         ({"type": "table", "url": "sqlite:///a.db"}, "type table needs table and key"),
         (TABLE, "type table needs url or url_file"),

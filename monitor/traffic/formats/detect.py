@@ -17,7 +17,7 @@ from monitor.traffic.formats.litellm import LiteLLMFormat
 from monitor.traffic.formats.mlflow import MlflowFormat
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
-from monitor.traffic.formats.otlp import OtlpFormat
+from monitor.traffic.formats.otlp import OtlpFormat, Reader, logs_reader, traces_reader
 from monitor.traffic.formats.reading import AS_LOGGED, Reading
 from monitor.traffic.formats.wire import (
     MAX_RECORDS,
@@ -39,12 +39,17 @@ _JOINED: dict[str, Callable[[Reading], PieceFormat]] = {
     "kserve": lambda _: KServeFormat(),
 }
 NAMES = (AUTO, "native", "openai", "anthropic", *_JOINED)
+# Whole messages of a source that has such, named like the Collector's topics.
+IN_PROTOBUF: dict[str, Callable[[str], Reader]] = {
+    "otlp_spans": traces_reader,
+    "otlp_logs": logs_reader,
+}
 
 
 def format_named(
     name: str, reading: Reading = AS_LOGGED, *, joiner: Joiner | None = None
 ) -> Format:
-    """A fresh instance of the format with one of ``NAMES``.
+    """A fresh instance of the format with one of ``NAMES``, or of the two in protobuf.
 
     Give one ``joiner``, made for the same ``reading``, to the formats of all sources that may
     tell of the same calls.
@@ -55,6 +60,8 @@ def format_named(
     if name in {"openai", "anthropic"}:
         return OpenAIChatFormat(name, reading.streams, reading.answers)
     joiner = joiner or Joiner(rule=reading.streams, answers=reading.answers)
+    if reader := IN_PROTOBUF.get(name):
+        return JoinedFormat(OtlpFormat(reading.uploads, reader("application/x-protobuf")), joiner)
     joined: list[Format] = [
         JoinedFormat(make(reading), joiner) for key, make in _JOINED.items() if name in {AUTO, key}
     ]

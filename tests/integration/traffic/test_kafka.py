@@ -10,6 +10,7 @@ from uuid import uuid4
 import confluent_kafka
 import pytest
 import structlog
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import CollectorRegistry
 
 from monitor.errors import SourceError
@@ -32,6 +33,7 @@ from tests.integration.service.parts import (
     ingest_job,
     outcomes,
 )
+from tests.unit.traffic.captured import payload
 
 QUICK = {"session.timeout.ms": "6000", "heartbeat.interval.ms": "200"}
 embedded = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
@@ -69,6 +71,7 @@ def start(database: Database, brokers: str, topic: str) -> Iterator[Start]:
             at_brokers: str = brokers,
             group: str = "monitors",
             registry: CollectorRegistry | None = None,
+            form: str = "auto",
         ) -> IngestJob:
             source = KafkaSource(
                 "kafka",
@@ -77,7 +80,7 @@ def start(database: Database, brokers: str, topic: str) -> Iterator[Start]:
                 group=f"{group}-{topic}",
                 properties={**QUICK, "reconnect.backoff.max.ms": "100"},
             )
-            feeds = [Feed(source, "auto"), *more]
+            feeds = [Feed(source, form), *more]
             for feed in feeds:
                 stack.enter_context(feed.source)
             clock = Clock(at(60))
@@ -128,6 +131,35 @@ def test_every_message_of_every_partition_is_counted_once_over_restarts(
     start(group="others").run(never)
     assert outcomes(database) == {"admitted": 80, "sampled": 80}
     assert offsets(database) == dict.fromkeys("0123", 20)
+
+
+def spans(count: int) -> Iterator[bytes]:
+    """As the Collector's Kafka exporter writes them unless it is told otherwise."""
+    export = ExportTraceServiceRequest.FromString(payload("otlp_genai_openai_span_only_traces.pb"))
+    (span,) = export.resource_spans[0].scope_spans[0].spans
+    for number in range(1, count + 1):
+        span.span_id = number.to_bytes(8, "big")
+        span.end_time_unix_nano = int(at(number).timestamp()) * 10**9
+        span.start_time_unix_nano = span.end_time_unix_nano - 10**9  # else it is within another
+        yield export.SerializeToString()
+
+
+@embedded
+def test_exports_in_protobuf_are_read_where_the_format_says_so(
+    database: Database, start: Start, produce: Produce
+) -> None:
+    produce([*spans(5), b"\n\xff", exchange("e1", 1)])
+    start(form="otlp_spans").run(never)
+    assert outcomes(database) == {"admitted": 5, "sampled": 5, "broken_protobuf": 2}
+
+
+@embedded
+def test_exports_in_protobuf_are_refused_one_by_one_where_it_does_not(
+    database: Database, start: Start, produce: Produce
+) -> None:
+    produce([*spans(5), exchange("e1", 1)])
+    start().run(never)
+    assert outcomes(database) == {"admitted": 1, "sampled": 1, "broken_json": 5}
 
 
 class KilledError(Exception):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from monitor.records import Exchange, LateTarget, Rejection
 from monitor.settings import SourceSettings
-from monitor.traffic.formats.detect import NAMES, AutoFormat, format_named
+from monitor.traffic.formats.detect import IN_PROTOBUF, NAMES, AutoFormat, format_named
 from monitor.traffic.formats.native import NativeFormat
 from monitor.traffic.formats.openai_chat import OpenAIChatFormat
 from monitor.traffic.formats.reading import Reading
@@ -32,7 +32,7 @@ def test_each_name_gives_the_format_of_that_name(name: str) -> None:
 
 def test_the_settings_know_every_format() -> None:
     field = SourceSettings.model_fields["format"]
-    assert get_args(field.annotation) == NAMES
+    assert get_args(field.annotation) == (*NAMES, *IN_PROTOBUF)
 
 
 @pytest.mark.parametrize("first", CAPTURED)
