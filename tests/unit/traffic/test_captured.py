@@ -20,6 +20,7 @@ from tests.unit.traffic.captured import (
     reasons,
 )
 
+BESIDE = Path(__file__).parents[4] / "shared" / "traffic"
 INLINE, URL, TRUNCATED = ImageState.INLINE, ImageState.URL, ImageState.TRUNCATED
 FILE, REDACTED = ImageState.PROVIDER_FILE, ImageState.REDACTED
 QUERY = "What is in this image?"
@@ -90,6 +91,20 @@ EXPECTED: dict[str, tuple[list[list[ImageState]], list[str]]] = {
 def test_every_captured_payload_is_in_the_table() -> None:
     index = json.loads((FOLDER / "INDEX.json").read_bytes())
     assert {entry["file"] for entry in index} == EXPECTED.keys()
+    assert payloads(FOLDER) == EXPECTED.keys()
+
+
+def test_nothing_that_was_captured_is_missing_here() -> None:
+    if not BESIDE.exists():
+        pytest.skip("no captured payloads lie beside the repository")
+    captured = {name: (BESIDE / name).read_bytes() for name in payloads(BESIDE)}
+    assert captured == {name: (FOLDER / name).read_bytes() for name in EXPECTED}
+
+
+def payloads(folder: Path) -> set[str]:
+    """All but the index and what a client sent around each of them."""
+    names = {path.name for path in folder.iterdir()} - {"INDEX.json"}
+    return {name for name in names if not name.endswith(".request.json")}
 
 
 @pytest.mark.parametrize("name", EXPECTED)
