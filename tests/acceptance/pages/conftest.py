@@ -8,7 +8,14 @@ from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    Request,
+    sync_playwright,
+)
 
 from tests.acceptance.pages.hostile import COUNT, REFERENCE, STEP, STREAM, exchanges
 from tests.acceptance.prepared import SETTINGS, START
@@ -33,7 +40,7 @@ class Seen:
         self.page.add_init_script(TRAP)
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.problems.append(f"script: {error}"))
-        self.page.on("requestfailed", lambda request: self.problems.append(f"lost: {request.url}"))
+        self.page.on("requestfailed", self._lost)
         self.page.on("request", lambda request: self._asked(request.url))
         self.page.on("dialog", lambda dialog: self.problems.append(f"dialog: {dialog.message}"))
 
@@ -59,6 +66,10 @@ class Seen:
     def _said(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"}:
             self.problems.append(f"console: {message.text}")
+
+    def _lost(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # as it is when one goes on to another page
+            self.problems.append(f"lost: {request.url}")
 
     def _asked(self, url: str) -> None:
         if urlsplit(url).netloc != urlsplit(self.address).netloc:
