@@ -195,8 +195,8 @@ class Promoter:
             "encoders": self.encoders.name,
             "exchanges": len(chosen.samples),
             "redacted": list(self.rules.redacted),
-            "labels": label_counts((s.labels for s in chosen.samples), self.rules.labels),
             TEACHER_TARGETS: teacher_share(chosen.samples),
+            "labels": label_counts((s.labels for s in chosen.samples), self.rules.labels),
             "promoted_from": {
                 "first": chosen.panes[0].isoformat(),
                 "last": (chosen.panes[-1] + self.measure.pane).isoformat(),

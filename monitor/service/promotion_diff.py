@@ -9,6 +9,7 @@ from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.signals import single_threaded
 from monitor.service.measure import Measurer, MeasureRules
 from monitor.service.shelf import LoadedReference
+from monitor.service.target_mix import TEACHER_TARGETS, comparable_targets
 from monitor.stats.decision import alpha_per_test
 
 MAX_LABEL_CHANGES = 20
@@ -105,7 +106,8 @@ def _signals(
     ).overall
     measurer, factor = Measurer(rules), rules.entropy_factor
     fresh = measurer.judged(samples, old)
-    typical = fresh[:: max(1, len(fresh) // usual)]  # from all of the time
+    typical: Sequence[Sample] = fresh[:: max(1, len(fresh) // usual)]  # from all of the time
+    typical, _ = comparable_targets(typical, old.reference.facts)
     with single_threaded():
         estimates = measurer.estimates(typical, old, measurer.novelty(typical, old))
         before = judge(old.reference, estimates, alpha, entropy_factor=factor)
@@ -176,6 +178,11 @@ def _notes(
         )
     if any(s.signal is Signal.EMI and s.verdict is Verdict.DRIFTING for s in signals):
         notes.append("answers got worse in the new data: to accept it is to accept these answers")
+    if reference.facts.get(TEACHER_TARGETS):
+        notes.append(
+            f"{reference.facts[TEACHER_TARGETS]:.0%} of its targets are the teacher's: EMI is then "
+            "relative to the teacher"
+        )
     if Network.ANSWER not in reference.frozen.networks:
         notes.append("it can tell whether the traffic changes, not whether answers get worse")
     return notes
