@@ -38,12 +38,15 @@ class EmbedJob:
         self._telemetry = telemetry
         self._should_stop = should_stop
 
-    def __call__(self) -> None:
-        """Embed until nothing is pending in a closed pane, or until told to stop."""
-        while not self._should_stop() and self._embed_batch():
-            pass
+    def __call__(self, embedded: Callable[[int], None] = lambda _: None) -> None:
+        """Embed until nothing is pending in a closed pane, or until told to stop.
 
-    def _embed_batch(self) -> bool:
+        ``embedded`` is told how many samples each batch had.
+        """
+        while not self._should_stop() and (count := self._embed_batch()):
+            embedded(count)
+
+    def _embed_batch(self) -> int:
         with self._database.begin() as session:
             # A pane that is still open may drop what it holds now for a smaller priority.
             closed = {s: mark - self._pane + INSTANT for s, mark in watermarks(session).items()}
@@ -51,7 +54,7 @@ class EmbedJob:
                 session, limit=BATCH, now=self._clock(), lease=LEASE, closed_only=closed
             )
         if not pending:
-            return False
+            return 0
         try:
             self._embed(pending)
         except Exception:
@@ -59,7 +62,7 @@ class EmbedJob:
             # One sample that an encoder stumbles over must not take the others with it.
             for sample in pending:
                 self._embed_alone(sample)
-        return True
+        return len(pending)
 
     def _embed_alone(self, sample: PendingSample) -> None:
         try:

@@ -39,18 +39,24 @@ class Replay:
         """Read, embed and measure until nothing is left; False if told to stop before."""
         with self._database.begin() as session:
             release_claims(session)
-        batches = 0
+        batches = samples = 0
+
+        def embedded(count: int) -> None:
+            nonlocal samples
+            samples += count
+            report("samples embedded", samples, 0)
+
         has_more = True
         while has_more and not should_stop():
             has_more = self._jobs.ingest.step()
-            self._jobs.embed()
+            self._jobs.embed(embedded)
             self._jobs.measure()
             batches += 1
             report("batches", batches, 0)
         if should_stop():
             return False
         self._close_panes()
-        self._jobs.embed()
+        self._jobs.embed(embedded)
         self._jobs.measure()
         return not should_stop()
 

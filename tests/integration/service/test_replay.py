@@ -3,17 +3,19 @@
 import json
 import random
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from monitor.records import Measurement
 from monitor.service.replay import Replay
 from monitor.settings import Settings
 from monitor.store.engine import Database, open_database
+from monitor.store.tables import SampleRow
 from tests.integration.service.parts import (
     MINUTE,
     Clock,
@@ -58,7 +60,12 @@ def fresh(migrated: Path, folder: Path, name: str) -> Iterator[Database]:
         yield database
 
 
-def replayed(database: Database, folder: Path, *paths: Path) -> Replay:
+def replayed(
+    database: Database,
+    folder: Path,
+    *paths: Path,
+    report: Callable[[str, int, int], None] = lambda *_: None,
+) -> Replay:
     settings = small_settings(folder, slices=SLICES)
     with ExitStack() as stack:
         feed = file_feed(*paths, follow=False, name="replay")
@@ -71,7 +78,7 @@ def replayed(database: Database, folder: Path, *paths: Path) -> Replay:
             length=settings.windows.length,
             lateness=settings.windows.lateness,
         )
-        assert replay.run(should_stop=lambda: False, report=lambda *_: None)
+        assert replay.run(should_stop=lambda: False, report=report)
         return replay
 
 
@@ -164,6 +171,24 @@ def begun_again(database: Database, settings: Settings, log: Path, *, batches: i
         )
         answers = iter([False] * batches)
         return replay.run(should_stop=lambda: next(answers, True), report=lambda *_: None)
+
+
+def test_a_replay_tells_how_many_samples_are_embedded_while_it_works(
+    migrated_file: Path, tmp_path: Path, log: Path
+) -> None:
+    told: list[int] = []
+    with fresh(migrated_file, tmp_path, "told") as database:
+        replayed(
+            database,
+            tmp_path,
+            log,
+            report=lambda stage, done, _: told.extend([done] if "embedded" in stage else []),
+        )
+        with database.read() as session:
+            count = session.scalar(select(func.count()).select_from(SampleRow))
+    assert told == sorted(told)
+    assert len(told) > 1
+    assert told[-1] == count
 
 
 def test_the_measurements_of_a_replay_are_those_of_windows_with_its_events(
