@@ -1,7 +1,7 @@
 """Measured windows: which are due, recording them, and reading measurements."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
@@ -115,12 +115,13 @@ def latest_windows(session: Session) -> list[WindowSummary]:
     newest = select(func.max(other.end)).where(other.stream == StreamRow.name).scalar_subquery()
     # Outer, so that SQLite begins with the streams; and put in order here, or it would read all
     # windows in that order.
-    rows: Iterable[WindowRow | None] = session.scalars(
+    rows = session.scalars(
         select(row)
         .select_from(StreamRow)
         .outerjoin(row, and_(row.stream == StreamRow.name, row.end == newest))
     )
-    in_order = sorted((r for r in rows if r is not None), key=lambda r: (r.stream, r.start))
+    measured = filter(None, rows)  # a stream without a window gives None
+    in_order = sorted(measured, key=lambda r: (r.stream, r.start))
     return list({r.stream: summary_of_row(r) for r in in_order}.values())
 
 

@@ -285,4 +285,5 @@ def test_dashboards_are_read_where_the_compose_file_mounts_them() -> None:
         ]
     )
     assert mounts["../grafana/dashboards"] == provider["options"]["path"]
-    assert mounts["../grafana/provisioning"] == "/etc/grafana/provisioning"
+    for kind in ("datasources", "dashboards"):
+        assert mounts[f"../grafana/provisioning/{kind}"] == f"/etc/grafana/provisioning/{kind}"
