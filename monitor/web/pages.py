@@ -120,7 +120,7 @@ def page_routes(parts: PageParts, pages: Pages) -> APIRouter:
             later=_later(request, asked, timeline, parts.latest()),
         )
 
-    @router.get("/api/v1/timeline")
+    @router.get("/stream/points")
     def columns(request: Request) -> JSONResponse:
         asked = _Asked.of(request, parts.latest())
         with parts.database.read() as session:

@@ -128,7 +128,7 @@ def pages(i: int) -> dict[str, tuple[str, dict[str, str]]]:
         "stream, 7d": ("/stream", name | {"span": "7d"}),
         "stream, 90d": ("/stream", name | {"span": "90d"}),
         "stream, 90d of a slice": ("/stream", name | {"span": "90d", "slice": SLICES[1]}),
-        "charts, 90d": ("/api/v1/timeline", name | {"span": "90d"}),
+        "charts, 90d": ("/stream/points", name | {"span": "90d"}),
         "window": ("/window", window),
         "window of a slice": ("/window", window | {"slice": SLICES[1]}),
         "compare": ("/compare", window),

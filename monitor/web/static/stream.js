@@ -109,7 +109,7 @@ function dates(data) {
 
 async function main() {
   if (!figures.length || typeof uPlot === "undefined") return;
-  const answer = await fetch(`/api/v1/timeline?${query}`);
+  const answer = await fetch(`/stream/points?${query}`);
   if (!answer.ok) return; // the server's own pictures stay
   const data = await answer.json();
   const drawAll = () => {

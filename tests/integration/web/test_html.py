@@ -172,11 +172,11 @@ def test_reference_changes_are_marked(measured: Site) -> None:
 )
 def test_odd_questions_get_an_answer(measured: Site, query: dict[str, str], status: int) -> None:
     assert measured.client.get("/stream", params=query).status_code == status
-    assert measured.client.get("/api/v1/timeline", params=query).status_code == status
+    assert measured.client.get("/stream/points", params=query).status_code == status
 
 
 def columns(site: Site, **query: str) -> dict[str, object]:
-    answer: httpx.Response = site.client.get("/api/v1/timeline", params=query)
+    answer: httpx.Response = site.client.get("/stream/points", params=query)
     found: dict[str, object] = answer.json()
     return found
 
