@@ -81,11 +81,10 @@ def worst_first(measurements: Sequence[Measurement]) -> list[Measurement]:
 
 
 def verdict_in_words(found: Findings) -> tuple[str, ...]:
-    """Sentences about one window; each is about one of the three questions."""
-    within = "" if found.slice_key == ALL else f"In {found.slice_key}: "
+    """Sentences about one window, each about one of the three questions; a slice is named first."""
+    within = () if found.slice_key == ALL else (f"Of {found.slice_key} alone:",)
     logging, bound = _others(found)
-    sentences = [*logging, *_traffic(found), *_answers(found), *bound]
-    return tuple(within + sentence for sentence in sentences)
+    return (*within, *logging, *_traffic(found), *_answers(found), *bound)
 
 
 def _traffic(found: Findings) -> list[str]:

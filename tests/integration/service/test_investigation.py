@@ -208,7 +208,7 @@ def test_a_slice_is_explained_by_itself(investigator: Investigator) -> None:
     case = investigator.case(CaseWish(STREAM, BLURRED.end, slice_key="tenant=globex"))
     assert {e.labels["tenant"] for e in case.exchanges} == {"globex"}
     assert "tenant" not in {s.label for s in case.slices}
-    assert all(sentence.startswith("In tenant=globex: ") for sentence in case.verdict)
+    assert case.verdict[0] == "Of tenant=globex alone:"
 
 
 def test_a_case_is_put_together_once(investigator: Investigator, blurred: Case) -> None:

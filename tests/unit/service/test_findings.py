@@ -116,9 +116,9 @@ def test_a_slow_drift_is_told_with_its_beginning() -> None:
     )
 
 
-def test_the_case_of_a_slice_says_so_in_every_sentence() -> None:
+def test_the_case_of_a_slice_says_so_before_anything_else() -> None:
     found = Findings("tenant=acme", {IMAGES.signal: IMAGES}, {}, None)
-    assert all(s.startswith("In tenant=acme: ") for s in verdict_in_words(found))
+    assert verdict_in_words(found)[0] == "Of tenant=acme alone:"
 
 
 def test_changed_logging_is_told_before_anything_else() -> None:
