@@ -60,7 +60,9 @@ NAMES_OF_WINDOWS = {
     "window_end_timestamp_seconds",
     "window_last_success_timestamp_seconds",
     "targets_ratio",
+    "teacher_targets_ratio",
     "image_state_ratio",
+    "image_logging_shift_ratio",
     "reference_info",
     "reference_created_timestamp_seconds",
     "reference_targets_ratio",
@@ -78,6 +80,10 @@ NAMES_OF_ITSELF = {
     "job_seconds",
     "job_failures",
     "source_lag_seconds",
+    "teacher_calls",
+    "teacher_tokens",
+    "teacher_skipped",
+    "teacher_breaker_open",
     "leader",
 }
 
