@@ -67,6 +67,7 @@ class MeasureJob:
         self._should_stop = should_stop
         self._told: set[tuple[str, str]] = set()
         self.left: Mapping[str, int] = {}  # by stream, the due windows that the last run left
+        self.measured = 0  # windows that the last run measured
 
     def require_usable_references(self) -> None:
         """Load every active reference, so that a wrong one stops the start and not the night."""
@@ -81,6 +82,7 @@ class MeasureJob:
             marks = watermarks(session)
             active = active_references(session)
         left: dict[str, int] = {}
+        self.measured = 0
         for stream, watermark in marks.items():
             digest = active.get(stream) or active.get("*")
             if digest is None:
@@ -108,7 +110,9 @@ class MeasureJob:
                 return left
             try:
                 judge = self._not_made_from(stream, window, reference)
-                left += not self._measure(DueWindow(stream, window, revision), judge)
+                is_measured = self._measure(DueWindow(stream, window, revision), judge)
+                self.measured += is_measured
+                left += not is_measured
             except Exception:
                 left += 1
                 self._on_failure()

@@ -73,7 +73,7 @@ class Publisher:
 
         Unless ``again``, measurements of a window that has not been measured since are taken from
         the snapshot before: with hundreds of streams they are most of the work. Evidence of a
-        window may change without it; that is seen when everything is read again.
+        window changes without that where an older one is measured again: then read all again.
         """
         with self._lock:  # else the slower of two would publish what is older
             self._latest = self._read({} if again else self._latest.streams)

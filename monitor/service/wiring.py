@@ -411,7 +411,7 @@ def schedule(
     def measure() -> None:
         jobs.measure()
         around.publisher.note_windows_due(jobs.measure.left)
-        around.publisher.refresh()
+        around.publisher.refresh(again=jobs.measure.measured > 0)
 
     every = settings.jobs
     plan: dict[str, tuple[timedelta, Job]] = {
