@@ -1,0 +1,87 @@
+"""From the alert's link to the cause: one tenant's images were blurred, and nobody says so."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.acceptance.pages.conftest import Seen
+from tests.acceptance.program import Program
+
+STREAM = "shop"
+START = datetime(2026, 3, 1, tzinfo=UTC)
+BLURRED_FROM = START + timedelta(hours=1, minutes=15)
+SETTINGS: Mapping[str, object] = {
+    "http": {"listen": "127.0.0.1:0"},
+    "slices": {"labels": ["tenant"]},
+    "reference": {"null_draws": 50},
+    "alerts": {"false_alarms_per_week": 10},
+}
+PATIENCE_MS = 60_000  # for a case; how long it takes is not what is tested
+
+
+def rfc3339(time: datetime) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A daemon that has measured the traffic; its address."""
+    program = Program(tmp_path_factory.mktemp("case"), SETTINGS)
+    simulate = ("simulate", "--per-minute", "4", "--stream", STREAM, "--seed")
+    program.done(*simulate, "1", "--start", "2026-02-28", "--count", "700", "--out", "good.jsonl")
+    program.done("reference", "build", "good.jsonl", "--name", "normal")
+    drift = ("--drift", "blur:5", "--drift-only", "tenant=acme")
+    begins = ("--drift-from", rfc3339(BLURRED_FROM))
+    program.done(*simulate, "2", *drift, *begins, "--count", "560", "--out", "day.jsonl")
+    program.done("replay", "day.jsonl")
+    with program.running("run") as process:
+        yield process.address
+
+
+@pytest.fixture
+def on_call(desk: BrowserContext, watched: str) -> Page:
+    """Where the alert's link leads."""
+    end = int((BLURRED_FROM + timedelta(hours=1)).timestamp())
+    page = Seen(desk.new_page(), watched).open(
+        "/window", stream=STREAM, end=str(end), slice="all", signal="visual_discrepancy"
+    )
+    expect(page.get_by_role("heading", name="Which slices")).to_be_visible(timeout=PATIENCE_MS)
+    return page
+
+
+def test_the_verdict_tells_what_since_when_and_who(on_call: Page) -> None:
+    verdict = on_call.get_by_label("Verdict").inner_text()
+    assert re.search(r"Since 01:[13450]+ UTC the images look different", verdict)
+    assert "The texts and responses do not." in verdict
+    assert re.search(r"\d+ % of what is different about the images comes from tenant=acme", verdict)
+
+
+def test_the_slice_that_is_named_is_one_click_away(on_call: Page) -> None:
+    first = on_call.get_by_role("region", name="Slices by").first.locator("tbody tr").first
+    expect(first).to_contain_text("acme")
+    first.get_by_role("link").click()
+    verdict = on_call.get_by_label("Verdict")
+    expect(verdict).to_contain_text("Of tenant=acme alone:", timeout=PATIENCE_MS)
+    expect(verdict).to_contain_text("the images look different")
+
+
+def test_another_tenant_is_calm(on_call: Page) -> None:
+    on_call.locator("select[name=slice]").select_option("tenant=globex")
+    on_call.get_by_role("button", name="Show").click()
+    verdict = on_call.get_by_label("Verdict")
+    expect(verdict).to_contain_text("Of tenant=globex alone:", timeout=PATIENCE_MS)
+    expect(verdict).not_to_contain_text("the images look different")
+
+
+def test_the_worst_exchanges_are_that_tenants_beside_what_is_normal(on_call: Page) -> None:
+    cards = on_call.locator("article.exchange")
+    labels = cards.evaluate_all("cards => cards.slice(0, 5).map(card => card.innerText)")
+    assert all("tenant=acme" in card and "Nearest of the reference" in card for card in labels)
+    cards.first.locator("h3 a").click()
+    on_call.wait_for_url(re.compile("/exchange"))
+    picture = on_call.locator("img").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("img => img.naturalWidth") > 0
