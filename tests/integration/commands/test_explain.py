@@ -83,6 +83,21 @@ def test_it_says_the_same_as_json(program: Program, capsys: pytest.CaptureFixtur
     }
 
 
+def test_the_case_is_exported_as_a_file_that_needs_nothing_else(
+    program: Program, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, data = tmp_path / "case.html", tmp_path / "case.json"
+    assert program(capsys, "explain", "--export", str(page), "--json") == 0
+    said = json.loads(program.out)
+    assert "with what users wrote" in program.err
+    assert program(capsys, "explain", "--export", str(data), "--exchanges", "5") == 0
+    text = page.read_text()
+    assert "globex" in text
+    assert 'src="data:image/jpeg;base64,' in text
+    assert not [word for word in ("<script", 'src="/', 'href="/') if word in text]
+    assert json.loads(data.read_text())["case"] == said
+
+
 def test_a_window_a_slice_and_a_signal_can_be_chosen(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
