@@ -26,6 +26,7 @@ from monitor.reference.signals import (
     View,
     components_of,
     lacking,
+    limit_thread,
 )
 from monitor.stats.bound import GAP_WINDOW, VISUAL
 from monitor.stats.club import MiEstimate
@@ -76,7 +77,7 @@ def draw_nulls(
     those with images, those with targets) are the first n of that population: a window's
     discrepancy of images is judged at its number of images, and what populations have in common
     in a window they have in a draw. The same seed gives the same draws whatever ``workers`` is.
-    The caller sets one BLAS thread: see ``single_threaded``.
+    Each worker uses one BLAS thread.
     """
     pools = {
         population: calibration.take(population.of(calibration))
@@ -94,7 +95,7 @@ def draw_nulls(
     rng = np.random.default_rng(seed)
     orders = np.array([rng.permutation(len(calibration)) for _ in range(draws)])
     nulls: dict[Signal, Null] = {}
-    with ThreadPoolExecutor(workers) as threads:
+    with ThreadPoolExecutor(workers, initializer=limit_thread) as threads:
         for population, pool in pools.items():
             firsts = _within(population.of(calibration), orders)
             rows = [firsts[:, :n] for n in sizes[population]]

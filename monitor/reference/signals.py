@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Self
 
 import numpy as np
@@ -232,15 +232,29 @@ def views_of(frozen: FrozenReference, window: Embedded) -> dict[Population, View
 def single_threaded() -> Iterator[None]:
     """One thread for each matrix product and eigenproblem of the calling thread.
 
-    Several that compete for busy cores take a hundred times as long.
+    Several that compete for busy cores take a hundred times as long. Threads may be in it at the
+    same time and one within another; the others, and those that begin meanwhile, keep theirs.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(limits=1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+    _prepare_limits()
+    with threadpool_limits(limits=1, user_api="openmp"):  # which counts for each thread by itself
+        yield
+
+
+def limit_thread() -> None:
+    """The same for a thread of a pool, as long as it lives."""
+    _prepare_limits()
+    threadpool_limits(limits=1, user_api="openmp")
+
+
+def _prepare_limits() -> None:
+    torch.get_num_threads()  # PyTorch sets up a new thread here, or would later and undo the limit
+    _limit_blas()
+
+
+@cache
+def _limit_blas() -> None:
+    # NumPy's and FAISS's has one limit for all threads: lifted by one, it is lifted for the others.
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def lacking(frozen: FrozenReference, population: Population) -> str | None:

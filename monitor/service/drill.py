@@ -14,7 +14,7 @@ import numpy.typing as npt
 from monitor.records import Modality, Signal, Verdict
 from monitor.reference.artefact import Embedded, Ints, Reference
 from monitor.reference.calibrate import Judgement, judge
-from monitor.reference.signals import Estimate, evaluate, single_threaded
+from monitor.reference.signals import Estimate, evaluate, limit_thread, single_threaded
 from monitor.service.drill_events import Pool, Shift
 from monitor.service.drill_evidence import Waits, draw_runs, wait
 from monitor.service.reference_build import Report
@@ -128,7 +128,10 @@ def drill(
         outcomes.append(_outcome(shift, fraction, judged, waits))
         report("drill", len(outcomes) * len(windows), total)
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads, single_threaded():
+    with (
+        ThreadPoolExecutor(os.cpu_count(), initializer=limit_thread) as threads,
+        single_threaded(),
+    ):
         undrifted = list(threads.map(lambda rows: judgement.of(pool.clean.take(rows)), windows))
         estimates = [found for found, _ in undrifted]
         tally(None, 0.0, [judged for _, judged in undrifted])

@@ -12,7 +12,7 @@ from monitor.encoders.images import DecodedImage, decode_image
 from monitor.errors import ImageRejectedError
 from monitor.records import Exchange, LateTarget, Modality, Rejection
 from monitor.reference.artefact import Embedded, Ints, Neighbourhood
-from monitor.reference.signals import single_threaded
+from monitor.reference.signals import limit_thread, single_threaded
 from monitor.service.embedding import average_images, columns, stacked
 from monitor.service.reference_build import Embedding, LogReader, ReferenceRow, Report, Selection
 from monitor.simulate.corruptions import (
@@ -168,7 +168,10 @@ class Spoiling:
         packed: dict[Shift, list[bytes | None]] = {
             s: [] for s in self.shifts if s.kind in ON_IMAGES | ON_TEXTS
         }
-        with ThreadPoolExecutor(self.workers) as threads, single_threaded():
+        with (
+            ThreadPoolExecutor(self.workers, initializer=limit_thread) as threads,
+            single_threaded(),
+        ):
             for chunk in self.embedding.chunks(reader, selection):
                 decoded = self._decoded(chunk)
                 # Without what was said and shown: only the vectors are needed from here on.

@@ -125,9 +125,7 @@ class Forgetter:
         )
         return counts, replacements
 
-    def _replacements(
-        self, wanted: Wanted, found: Found, progress: Progress
-    ) -> list[Replacement]:
+    def _replacements(self, wanted: Wanted, found: Found, progress: Progress) -> list[Replacement]:
         renamed: dict[str, str] = {}
         made = []
         with self.database.read() as session:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from monitor.records import Modality, Signal
 from monitor.reference.artefact import Embedded, Reference
@@ -17,7 +16,6 @@ from monitor.reference.signals import (
     TOO_FEW_EVENTS,
     Estimate,
     evaluate,
-    single_threaded,
 )
 from tests.populations import near, reference_of, traffic
 
@@ -281,10 +279,3 @@ def test_the_order_of_events_does_not_matter(
     assert {s: e.value for s, e in found.items()} == pytest.approx(
         {s: e.value for s, e in estimates.items()}, rel=1e-5, abs=1e-6
     )
-
-
-def test_threads_are_given_back_after_single_threaded_work() -> None:
-    before = torch.get_num_threads()
-    with single_threaded():
-        inside = torch.get_num_threads()
-    assert (inside, torch.get_num_threads()) == (1, before)
