@@ -16,6 +16,7 @@ from monitor import cli
 from monitor.commands import drill, reference
 from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
 from monitor.settings import Settings
+from monitor.store.streams import ensure_streams
 from monitor.store.windows import record_window
 from tests.integration.commands.program import START, Program, reduced, write_log
 
@@ -180,6 +181,7 @@ def test_without_measured_windows_a_window_is_what_its_panes_may_hold(
 def test_a_window_is_as_large_as_the_median_of_the_last_week_that_has_some(
     session: Session, stream: str, usual: int
 ) -> None:
+    ensure_streams(session, ["llava"], START)
     for day, n in ((0, 500), (20, 40), (21, 60), (22, 90), (23, 7)):
         window = WindowId(START + day * timedelta(days=1), START + (24 * day + 1) * HOUR)
         summary = WindowSummary("llava", window, "normal@0123", 1, n, n, 0, {}, window.end)
