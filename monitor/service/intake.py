@@ -1,14 +1,18 @@
 """From records to the database: counted, sampled and committed together with the cursor."""
 
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import chain
+from pathlib import Path
 from threading import Lock
 
+import structlog
 from sqlalchemy.orm import Session
 
+from monitor.errors import MonitorError
 from monitor.records import Candidate, Cursor, LateTarget, Rejection, floor_time
 from monitor.service.derived import with_derived
 from monitor.service.embedding import ImageFiles
@@ -30,6 +34,7 @@ from monitor.store.teacher import plan_asks
 from monitor.traffic.formats.wire import Caps, Format, Reason, Record, Wire
 from monitor.traffic.sampling import Kept, PaneSampler, is_chosen
 
+log = structlog.get_logger()
 MAX_AHEAD = timedelta(minutes=5)  # how far a client's clock may be ahead of ours
 KNOWN_PANES_MAX = 20_000
 MAX_QUARANTINED_PER_BATCH = 50
@@ -95,6 +100,7 @@ class _Sorted:
     rejections: list[Rejection] = field(default_factory=list)
     new_streams: set[str] = field(default_factory=set)
     targets: list[tuple[LateTarget, datetime | None]] = field(default_factory=list)
+    unreadable: Counter[PaneKey] = field(default_factory=Counter)
 
 
 class Intake:
@@ -142,7 +148,7 @@ class Intake:
             before = _counted_by(form)
             batch, found = self._sort(next(batches), batches, form)
             found.outcomes += _counted_by(form) - before
-            candidates = [self._candidate(kept) for kept in found.sampler.kept()]
+            candidates = list(self._candidates(found))
             with self._database.begin() as session:
                 if _is_read_already(session, batch):
                     self._times.pop((batch.source, batch.partition), None)
@@ -170,7 +176,7 @@ class Intake:
         batch = first
         for batch in chain((first,), others):
             found.rejections += batch.rejections
-            parsed = chain.from_iterable(form.parse(line, latest) for line in batch.lines)
+            parsed = chain.from_iterable(_parsed(form, line, latest) for line in batch.lines)
             for record in chain(parsed, _finished(batch, form)):
                 if isinstance(record, Wire):
                     stream, time = record.stream, record.time
@@ -219,6 +225,17 @@ class Intake:
             return False
         return floor_time(time, self.rules.pane) + self.rules.pane + lateness <= newest
 
+    def _candidates(self, found: _Sorted) -> Iterator[Candidate]:
+        for kept in found.sampler.kept():
+            try:
+                yield self._candidate(kept)
+            except (MonitorError, MemoryError):
+                raise
+            except Exception as exc:  # noqa: BLE001 - see _unreadable
+                found.rejections.append(_unreadable(exc))
+                found.outcomes[Reason.UNREADABLE] += 1
+                found.unreadable[kept.item.stream, kept.pane_start] += 1
+
     def _candidate(self, kept: Kept[Wire]) -> Candidate:
         exchange = kept.item.exchange(self._caps)
         images = self._files.find(exchange.images)
@@ -235,7 +252,7 @@ class Intake:
         fresh, repeated = _without_repeats(session, candidates)
         # What is sent again is not seen again, else its pane would seem to have dropped something.
         seen = {(t.stream, t.pane_start): t.seen for t in tallies}
-        seen = {pane: n - repeated[pane] for pane, n in seen.items()}
+        seen = {pane: n - repeated[pane] - found.unreadable[pane] for pane, n in seen.items()}
         count_exchanges(session, seen)
         for tally in tallies:
             first, last = found.times.get(tally.stream, (tally.first, tally.last))
@@ -301,6 +318,26 @@ class Intake:
         self._thresholds |= thresholds
         while len(self._thresholds) > KNOWN_PANES_MAX:
             self._thresholds.pop(next(iter(self._thresholds)))
+
+
+def _parsed(form: Format, line: bytes, latest: datetime) -> Sequence[Record]:
+    try:
+        return form.parse(line, latest)
+    except (MonitorError, MemoryError):
+        raise
+    except Exception as exc:  # noqa: BLE001 - see _unreadable
+        return [_unreadable(exc)]
+
+
+def _unreadable(exc: Exception) -> Rejection:
+    """A record that nobody was prepared for must not hold up those behind it, now or again.
+
+    The message of the error may quote the record, so only its place is told.
+    """
+    frame = traceback.extract_tb(exc.__traceback__)[-1]
+    place = f"{type(exc).__name__} at {Path(frame.filename).name}:{frame.lineno}"
+    log.error("record_unreadable", problem=place)
+    return Rejection(Reason.UNREADABLE, f"reading it failed with {place}; please report this")
 
 
 def _finished(batch: Batch, form: Format) -> Iterator[Record]:

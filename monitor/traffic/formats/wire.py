@@ -57,6 +57,7 @@ class Reason(StrEnum):
     UNKNOWN_FORMAT = "unknown_format"
     LINE_TOO_LONG = "line_too_long"
     BAD_GZIP = "bad_gzip"
+    UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True, slots=True)
