@@ -103,8 +103,8 @@ def run_demo(*, seed: int, exit_after: float | None, listen: str) -> None:
         settings = demo_settings(folder, listen)
         require_free(settings.http.host, settings.http.port)
         say(f"note: {BUILTIN_NOTE}")
-        _build(settings, folder, seed)
         clock = Clock()
+        _build(settings, folder, seed, clock)
         with running(settings, clock=clock, stop=stop) as (address, around):
             say(f"state: {address}/   metrics: {address}/metrics   JSON: {address}/api/v1/streams")
             watch = Watch()
@@ -142,13 +142,14 @@ def live_traffic(seed: int) -> Iterator[Exchange]:
     return simulate(seed + 1, start=START, count=count, drifts=(DRIFT,), mix=MIX)
 
 
-def _build(settings: Settings, folder: Path, seed: int) -> None:
+def _build(settings: Settings, folder: Path, seed: int, clock: Clock) -> None:
     say(f"building a reference from {REFERENCE_EXCHANGES} simulated exchanges of a good day ...")
     path = folder / "good-day.jsonl"
     day_before = START - timedelta(days=1)
     exchanges = simulate(seed, start=day_before, count=REFERENCE_EXCHANGES, mix=MIX)
     path.write_bytes(b"".join(map(as_native_line, exchanges)))
-    build_reference(settings, Wish(files=[str(path)], format_name="native", name="demo"))
+    wish = Wish(files=[str(path)], format_name="native", name="demo")
+    build_reference(settings, wish, clock=clock)
 
 
 @contextmanager

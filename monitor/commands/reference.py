@@ -3,9 +3,10 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from monitor.commands.replay import require_format
@@ -74,7 +75,9 @@ class Wish:
     conditional: Path | None = None
 
 
-def build_reference(settings: Settings, wish: Wish) -> None:
+def build_reference(
+    settings: Settings, wish: Wish, *, clock: Callable[[], datetime] = utc_now
+) -> None:
     """Build a reference from logs and store it; activate it if asked, or if none is active.
 
     Raises:
@@ -86,7 +89,7 @@ def build_reference(settings: Settings, wish: Wish) -> None:
     with opened_database(settings) as database:
         with readable(wish.files) as paths, progress() as report:
             reader = LogReader(
-                lambda: finished_feed(settings, paths, wish.format_name), wish.stream, utc_now
+                lambda: finished_feed(settings, paths, wish.format_name), wish.stream, clock
             )
             selection = select(
                 reader,
@@ -112,7 +115,7 @@ def build_reference(settings: Settings, wish: Wish) -> None:
         version = ReferenceVersion(
             digest=built.digest,
             name=wish.name,
-            created_at=utc_now(),
+            created_at=clock(),
             encoder_digest=built.encoder_digest,
             facts={
                 "stream": wish.stream,
@@ -139,7 +142,7 @@ def build_reference(settings: Settings, wish: Wish) -> None:
         if wish.activate_it or (wish.activate_it is None and is_first):
             require_quality(_loaded(settings, database, version, encoders))
             with database.begin() as session:
-                activate(session, version.digest, scope, utc_now())
+                activate(session, version.digest, scope, clock())
 
 
 def list_all_references(settings: Settings, *, as_json: bool) -> None:
