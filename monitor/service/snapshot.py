@@ -7,10 +7,19 @@ from threading import Lock
 
 from sqlalchemy.orm import Session
 
-from monitor.records import Measurement, ReferenceVersion, WindowSummary
+from monitor.records import (
+    ALL,
+    Measurement,
+    ReferenceVersion,
+    Signal,
+    Verdict,
+    WindowId,
+    WindowSummary,
+)
 from monitor.store.counters import all_counts
 from monitor.store.engine import Database
 from monitor.store.evidence import with_newest_evidence
+from monitor.store.history import newest_judged
 from monitor.store.pending import pending_count
 from monitor.store.references import active_references, list_references
 from monitor.store.streams import partition_watermarks, watermarks
@@ -19,12 +28,14 @@ from monitor.store.windows import latest_windows, measurements_of
 # A stream that stays silent keeps its last values this long, then leaves the snapshot. One that
 # has traffic but is not measured stays, without the old values.
 KEEP_SILENT = timedelta(hours=24)
+NEED_TARGETS = frozenset({Signal.OUTPUT_GAP, Signal.MI_QUERY_TARGET, Signal.EMI, Signal.EMID})
 
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
     """Newest window of one stream. ``measurements`` is empty once they are too old to repeat.
 
+    Those that need targets may be of an earlier window, see ``_with_late_targets``.
     ``last_seen`` is the newest event time that any source has shown, ``windows_due`` how many
     windows the last run of the measure job could not measure.
     """
@@ -51,11 +62,19 @@ class Publisher:
     """Builds a snapshot from the database and hands out the newest one.
 
     ``latest`` may be called from any thread; it returns what the last ``refresh`` built.
+    ``targets_within``: how long after its window a target may come.
     """
 
-    def __init__(self, *, database: Database, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        database: Database,
+        clock: Callable[[], datetime],
+        targets_within: timedelta = timedelta(),
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._targets_within = targets_within
         self._windows_due: Mapping[str, int] = {}
         self._latest = Snapshot(taken_at=clock())
         self._lock = Lock()
@@ -99,7 +118,7 @@ class Publisher:
                     watermark=watermark,
                     reference=versions.get(digest) if digest else None,
                     summary=summary,
-                    measurements=_measured(session, summary, known.get(stream))
+                    measurements=self._measured(session, summary, known.get(stream))
                     if summary is not None and is_recent
                     else (),
                     last_seen=last_seen.get(stream),
@@ -112,11 +131,43 @@ class Publisher:
                 pending_samples=pending_count(session),
             )
 
+    def _measured(
+        self, session: Session, summary: WindowSummary, known: StreamState | None
+    ) -> tuple[Measurement, ...]:
+        if known is not None and known.summary == summary and known.measurements:
+            return known.measurements
+        newest = measurements_of(session, summary.stream, summary.window)
+        shown = _with_late_targets(session, summary, newest, self._targets_within)
+        return tuple(with_newest_evidence(session, shown))
 
-def _measured(
-    session: Session, summary: WindowSummary, known: StreamState | None
-) -> tuple[Measurement, ...]:
-    if known is not None and known.summary == summary and known.measurements:
-        return known.measurements
-    found = measurements_of(session, summary.stream, summary.window)
-    return tuple(with_newest_evidence(session, found))
+
+def _with_late_targets(
+    session: Session,
+    summary: WindowSummary,
+    newest: Sequence[Measurement],
+    targets_within: timedelta,
+) -> Sequence[Measurement]:
+    """Where the newest window still waits for targets, EMI and its like of the last that has them.
+
+    Else nobody would ever be told that answers got worse where labels take longer than a slide.
+    It goes no further back than the window whose targets may still be coming.
+    """
+    window = summary.window
+    emi = next((m for m in newest if (m.slice_key, m.signal) == (ALL, Signal.EMI)), None)
+    if emi is None or emi.verdict is not Verdict.INSUFFICIENT:
+        return newest
+    last = newest_judged(
+        session, summary.stream, Signal.EMI, start=window.start - targets_within - _length(window)
+    )
+    if last is None or last.reference != emi.reference:
+        return newest
+    earlier = {
+        (m.slice_key, m.signal): m
+        for m in measurements_of(session, summary.stream, last.window)
+        if m.signal in NEED_TARGETS
+    }
+    return [earlier.get((m.slice_key, m.signal), m) for m in newest]
+
+
+def _length(window: WindowId) -> timedelta:
+    return window.end - window.start

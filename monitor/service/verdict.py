@@ -71,6 +71,10 @@ def _whether_answers_got_worse(whole: Mapping[Signal, Measurement]) -> str:
         why = emi.reason if emi is not None else "not measured"
         return f"Have the answers got worse? EMI is unknown ({why})."
     figure = f"EMI {emi.value:.3f} ± {emi.stderr or 0:.3f}, normally {emi.null_mean:.3f}"
+    newest = max(m.window for m in whole.values())
+    if emi.window != newest:
+        start, end = emi.window.start, emi.window.end
+        figure += f", in the window {start:%H:%M} to {end:%H:%M}: later ones wait for targets"
     if emi.verdict is Verdict.DRIFTING:
         return f"Have the answers got worse? Yes: {figure} ({emi.excess_ratio:.1f} x threshold)."
     if emi.persistent:

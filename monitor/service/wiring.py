@@ -325,13 +325,16 @@ def make_surroundings(
     asks_teacher: bool = False,
 ) -> Surroundings:
     """Everything that can be had before the encoders are loaded."""
+    intake = make_intake(settings, database, clock, asks_teacher=asks_teacher)
     return Surroundings(
         database=database,
         clock=clock,
         stop=stop,
         telemetry=Telemetry(CollectorRegistry()),
-        publisher=Publisher(database=database, clock=clock),
-        intake=make_intake(settings, database, clock, asks_teacher=asks_teacher),
+        publisher=Publisher(
+            database=database, clock=clock, targets_within=intake.rules.target_lateness
+        ),
+        intake=intake,
     )
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import literal, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from monitor.records import ALL, Measurement, Verdict, WindowId, WindowSummary
+from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
 from monitor.store.tables import IS_DRIFTING, MeasurementRow, WindowRow
 from monitor.store.windows import measurement_of_row, summary_of_row
 
@@ -74,6 +74,26 @@ def newest_drifting(session: Session, stream: str | None = None) -> tuple[str, W
         query.order_by(row.window_start.desc(), row.window_end.desc(), row.stream).limit(1)
     ).first()
     return None if found is None else (found[0], WindowId(found[1], found[2]))
+
+
+def newest_judged(
+    session: Session, stream: str, signal: Signal, *, start: datetime
+) -> Measurement | None:
+    """The newest one of the whole stream with a verdict, of windows that begin then or later."""
+    row = MeasurementRow
+    found = session.scalar(
+        select(row)
+        .where(
+            row.stream == stream,
+            row.slice_key == ALL,
+            row.signal == signal.value,
+            row.window_start >= start,
+            row.verdict != Verdict.INSUFFICIENT.value,
+        )
+        .order_by(row.window_start.desc(), row.window_end.desc())
+        .limit(1)
+    )
+    return None if found is None else measurement_of_row(found)
 
 
 def unbroken_run(session: Session, m: Measurement) -> Run:

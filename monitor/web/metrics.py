@@ -74,6 +74,11 @@ class SnapshotCollector(Collector):
         interval = _gauge("window_interval_seconds", "Step between successive windows.")
         interval.add_metric([], self._interval)
         end = _gauge("window_end_timestamp_seconds", "End of the newest window.", "stream")
+        of_targets_end = _gauge(
+            "targets_window_end_timestamp_seconds",
+            "End of the newest window with enough targets.",
+            "stream",
+        )
         success = _gauge("window_last_success_timestamp_seconds", "When it was measured.", "stream")
         targets = _gauge("targets_ratio", "Share of its samples with a target.", "stream")
         of_teacher = _gauge(
@@ -87,13 +92,20 @@ class SnapshotCollector(Collector):
                 continue
             end.add_metric([stream], state.summary.window.end.timestamp())
             success.add_metric([stream], state.summary.measured_at.timestamp())
+            if (emi := _emi_of(state)) is not None:
+                of_targets_end.add_metric([stream], emi.window.end.timestamp())
             if state.measurements and state.summary.n:
                 targets.add_metric([stream], state.summary.n_targets / state.summary.n)
             if state.measurements and state.summary.n_targets:
                 share = state.summary.n_teacher_targets / state.summary.n_targets
                 of_teacher.add_metric([stream], share)
             _add_image_states(states, stream, state)
-        return (interval, end, success, targets, of_teacher, states)
+        return (interval, end, of_targets_end, success, targets, of_teacher, states)
+
+
+def _emi_of(state: StreamState) -> Measurement | None:
+    whole = (m for m in state.measurements if (m.slice_key, m.signal) == (ALL, Signal.EMI))
+    return next((m for m in whole if m.verdict is not Verdict.INSUFFICIENT), None)
 
 
 def _traffic(snapshot: Snapshot) -> Iterable[Metric]:
@@ -130,6 +142,9 @@ def _measured(snapshot: Snapshot) -> Iterable[Metric]:
         for metric, label in own.items()
     }
     stderr = _gauge("emi_stderr_nats", "Standard error of emi_nats.", "stream", "slice")
+    emi_samples = _gauge(
+        "emi_samples", "Samples with a target that emi_nats is of.", "stream", "slice"
+    )
     samples = _gauge("window_samples", "Samples of the newest window.", "stream", "slice")
     signals = {
         name: _gauge(f"signal_{name}", text, "stream", "slice", "signal")
@@ -148,8 +163,9 @@ def _measured(snapshot: Snapshot) -> Iterable[Metric]:
             values[metric].add_metric([*where, own_value] if own_value else where, m.value)
             if m.signal is Signal.EMI and m.stderr is not None:
                 stderr.add_metric(where, m.stderr)
+                emi_samples.add_metric(where, m.n)
             _add_signal(signals, [*where, m.signal.value], m)
-    return (*values.values(), stderr, samples, *signals.values())
+    return (*values.values(), stderr, emi_samples, samples, *signals.values())
 
 
 def _add_signal(families: dict[str, GaugeMetricFamily], labels: list[str], m: Measurement) -> None:

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info
 from monitor.reference.signals import limit_thread, single_threaded
 
 THREADS = 3
+VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def of_a_new_thread() -> int:
@@ -75,7 +76,7 @@ def found() -> dict[str, object]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.integration.reference.test_threads"],
         cwd=Path(__file__).parents[3],
-        env={**os.environ, "OMP_NUM_THREADS": str(THREADS)},
+        env={**os.environ, **dict.fromkeys(VARIABLES, str(THREADS))},
         check=True,
         capture_output=True,
     )

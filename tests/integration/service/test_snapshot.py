@@ -1,14 +1,18 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from monitor.records import Signal
-from monitor.service.snapshot import KEEP_SILENT, Publisher
+from monitor.records import ALL, Signal, Verdict, WindowId
+from monitor.service.snapshot import KEEP_SILENT, NEED_TARGETS, Publisher
 from monitor.service.telemetry import JOBS, Telemetry
+from monitor.service.verdict import in_words
 from monitor.store.engine import Database
+from monitor.store.windows import record_window
 from tests.integration.service.parts import (
+    HOUR,
     NOW,
     Clock,
     Rig,
@@ -73,7 +77,8 @@ def test_only_the_newest_window_is_in_it(rig: Rig) -> None:
     rig.around.publisher.refresh()
     state = rig.around.publisher.latest().streams["llava"]
     assert state.summary is not None
-    assert {m.window for m in state.measurements} == {state.summary.window}
+    windows = {m.window for m in state.measurements if m.signal not in NEED_TARGETS}
+    assert windows == {state.summary.window}
 
 
 def test_a_stream_keeps_its_last_values_for_a_day_and_then_leaves(rig: Rig) -> None:
@@ -136,3 +141,57 @@ def test_every_job_has_its_series_from_the_start() -> None:
         registry.get_sample_value("mllm_monitor_job_failures_total", {"job": job}) for job in JOBS
     ]
     assert values == [0.0] * len(JOBS)
+
+
+def wait_for_targets(rig: Rig, windows_later: int) -> WindowId:
+    """A window with all its targets, and a later one for which none has come; the first of them."""
+    rig.around.publisher.refresh()
+    state = rig.around.publisher.latest().streams["llava"]
+    assert state.summary is not None
+    window = state.summary.window
+    step = windows_later * (window.end - window.start)
+    later = WindowId(window.start + step, window.end + step)
+    known = [
+        replace(m, window=window, verdict=Verdict.IN_CONTROL, value=0.1, null_mean=0.1)
+        for m in state.measurements
+    ]
+    waiting = [
+        replace(m, window=later, verdict=Verdict.INSUFFICIENT, value=None)
+        if m.signal in NEED_TARGETS
+        else replace(m, window=later)
+        for m in known
+    ]
+    with rig.database.begin() as session:
+        record_window(session, state.summary, known)
+        record_window(session, replace(state.summary, window=later), waiting)
+    return window
+
+
+def shown_windows(rig: Rig, targets_within: timedelta) -> dict[Signal, WindowId]:
+    found = Publisher(database=rig.database, clock=Clock(NOW), targets_within=targets_within)
+    found.refresh()
+    measured = found.latest().streams["llava"].measurements
+    return {m.signal: m.window for m in measured if m.slice_key == ALL}
+
+
+def test_while_the_newest_window_waits_for_targets_emi_of_the_last_that_has_them_is_shown(
+    rig: Rig,
+) -> None:
+    before = wait_for_targets(rig, 3)
+    shown = shown_windows(rig, 2 * (before.end - before.start))
+    assert {shown[signal] for signal in NEED_TARGETS} == {before}
+    assert shown[Signal.TEXTUAL_DISCREPANCY].start > before.end
+
+
+def test_targets_that_can_no_longer_come_are_not_waited_for(rig: Rig) -> None:
+    before = wait_for_targets(rig, 3)
+    shown = shown_windows(rig, (before.end - before.start) / 2)
+    assert before not in shown.values()
+
+
+def test_words_say_which_window_emi_is_of_where_later_ones_wait(rig: Rig) -> None:
+    before = wait_for_targets(rig, 1)
+    found = Publisher(database=rig.database, clock=Clock(NOW), targets_within=HOUR)
+    found.refresh()
+    said = " ".join(in_words(found.latest().streams["llava"].measurements))
+    assert f"in the window {before.start:%H:%M} to {before.end:%H:%M}: later ones wait" in said

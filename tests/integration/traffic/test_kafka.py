@@ -3,7 +3,7 @@
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -311,7 +311,8 @@ def forward(port: int, to: str) -> None:
     host, _, number = to.rpartition(":")
 
     def pump(source: socket.socket, sink: socket.socket) -> None:
-        with closing(source), closing(sink):
+        # The other direction closes both as soon as one end is gone.
+        with closing(source), closing(sink), suppress(OSError):
             while data := source.recv(65_536):
                 sink.sendall(data)
 
