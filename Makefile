@@ -14,7 +14,7 @@ test benchmark: export OMP_NUM_THREADS = 1
 test benchmark: export OPENBLAS_NUM_THREADS = 1
 test benchmark: export MKL_NUM_THREADS = 1
 test: $(VENV)/.tested system-packages
-	$(BIN)/pytest -n $(or $(TEST_PROCESSES),auto) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
+	$(BIN)/pytest -n $(or $(TEST_PROCESSES),auto) --dist loadfile $(TEST_ARGS)
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check
