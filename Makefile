@@ -37,7 +37,7 @@ clean:
 # Programs that check what is shipped and open the pages, as PROGRAM:PACKAGE; where one cannot be
 # installed its tests are skipped and say so.
 PROGRAMS := promtool:prometheus amtool:prometheus-alertmanager chromium:chromium \
-  docker-compose:docker-compose kubectl:kubernetes-client node:nodejs npm:npm
+  docker-compose:docker-compose kubectl:kubernetes-client node:nodejs npm:npm systemd-analyze:systemd
 system-packages:
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  is_fresh=; \

@@ -1,9 +1,7 @@
 """Prometheus and Alertmanager as processes with the files of deploy/, and somebody who is told."""
 
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -17,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 import yaml
 
 from tests.acceptance.program import PATIENCE_SECONDS, POLL_SECONDS, Found
+from tests.programs import program
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 RULES = DEPLOY / "prometheus" / "rules" / "mllm-monitor.yml"
@@ -30,9 +28,8 @@ UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 def require_programs() -> None:
     """Skip where Debian's packages cannot be had; on CI they must be there."""
-    if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
-        assert os.environ.get("CI") != "true", missing
-        pytest.skip(f"{' and '.join(missing)} not installed; make system-packages as root does it")
+    for name in PROGRAMS:
+        program(name, name)
 
 
 def free_port() -> int:

@@ -1,7 +1,6 @@
 """What the clients in JavaScript need, installed once for each lock file, beside pip's packages."""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-import pytest
+from tests.programs import not_here, program
 
 FOLDER = Path(__file__).parent / "clients" / "js"
 FILES = ("package.json", "package-lock.json")
@@ -22,8 +21,8 @@ def node_modules() -> Path:
     """The folder of the packages; skips where they cannot be had, fails in CI."""
     digest = hashlib.sha256(b"".join((FOLDER / name).read_bytes() for name in FILES)).hexdigest()
     there = INSTALLED / digest[:12]
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        _not_here("node or npm is not installed; make system-packages as root installs them")
+    program("node", "nodejs")
+    program("npm", "npm")
     if not there.exists():
         _install(there)
     return there / "node_modules"
@@ -39,15 +38,9 @@ def _install(there: Path) -> None:
             shutil.copy(FOLDER / name, made)
         npm = subprocess.run(INSTALL, cwd=made, capture_output=True, text=True, check=False)
         if npm.returncode:
-            _not_here(f"npm could not install the clients: {npm.stderr[-1_000:]}")
+            not_here(f"npm could not install the clients: {npm.stderr[-1_000:]}")
         try:
             made.rename(there)
         except OSError:
             if not there.exists():
                 raise
-
-
-def _not_here(why: str) -> None:
-    if os.environ.get("CI") == "true":
-        pytest.fail(why)
-    pytest.skip(why)

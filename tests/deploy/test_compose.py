@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from monitor.settings import load_settings
-from tests.deploy.programs import DEPLOY, done, program
+from tests.deploy.programs import DEPLOY, done
+from tests.programs import program
 
 COMPOSE: Mapping[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: Mapping[str, Mapping[str, Any]] = COMPOSE["services"]

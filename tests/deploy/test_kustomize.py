@@ -13,7 +13,8 @@ import yaml
 
 from monitor.settings import load_settings
 from tests.deploy.dockerfile import of_image
-from tests.deploy.programs import DEPLOY, done, program
+from tests.deploy.programs import DEPLOY, done
+from tests.programs import program
 
 KUSTOMIZE = DEPLOY / "kustomize"
 BUILT = ("base", "overlays/postgresql", "overlays/prometheus-operator", "overlays/production")

@@ -1,7 +1,6 @@
 """The systemd unit: understood by systemd, and as confined as it says."""
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.programs import DEPLOY
+from tests.programs import program
 
 UNIT = DEPLOY / "mllm-monitor.service"
 MOST_EXPOSED = 15  # of 100; what is left is mostly that it has a network
@@ -16,10 +16,7 @@ MOST_EXPOSED = 15  # of 100; what is left is mostly that it has a network
 
 @pytest.fixture
 def analyze() -> str:
-    found = shutil.which("systemd-analyze")
-    if found is None:
-        pytest.skip("systemd-analyze is not installed; it comes with systemd")
-    return found
+    return program("systemd-analyze", "systemd")
 
 
 def values(key: str) -> list[str]:

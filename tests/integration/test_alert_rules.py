@@ -1,8 +1,6 @@
 """What deploy/ gives to Prometheus and Alertmanager, by their own tools and against the docs."""
 
-import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from tests.programs import program
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -30,12 +30,11 @@ SECTIONS = (
 )
 
 
-def said_by(program: str, *arguments: str) -> tuple[int, str]:
-    found = shutil.which(program)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{program} is not installed")
-        pytest.skip(f"{program} is not installed; make system-packages as root installs it")
+PACKAGES = {"promtool": "prometheus", "amtool": "prometheus-alertmanager"}
+
+
+def said_by(name: str, *arguments: str) -> tuple[int, str]:
+    found = program(name, PACKAGES[name])
     done = subprocess.run([found, *arguments], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -1,6 +1,5 @@
 """A daemon that watches hostile traffic, and a real browser to look at it with."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from tests.acceptance.pages.hostile import COUNT, REFERENCE, STEP, STREAM, excha
 from tests.acceptance.prepared import SETTINGS, START
 from tests.acceptance.program import Process, Program
 from tests.acceptance.traffic import write
+from tests.programs import program
 
 CALM = "calm"
 MEASURED = "SELECT count(DISTINCT stream) FROM windows WHERE julianday(end) >= julianday('{end}')"
@@ -101,11 +101,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("chromium is not installed; `make system-packages` installs it on Debian")
+    chromium = program("chromium", "chromium")
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield opened
         opened.close()
 

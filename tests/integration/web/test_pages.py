@@ -1,6 +1,4 @@
 import json
-import os
-import shutil
 import subprocess
 from datetime import timedelta
 
@@ -15,6 +13,7 @@ from monitor.web.api import measurements
 from monitor.web.app import SECURITY_HEADERS
 from tests.integration.service.parts import START, everything_measured
 from tests.integration.web.conftest import WEIRD, Site
+from tests.programs import program
 
 PATHS = ["/", "/metrics", "/healthz", "/readyz", "/api/v1/streams", "/static/style.css"]
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -28,14 +27,8 @@ def families(site: Site) -> dict[str, Metric]:
 
 
 def promtool(text: str) -> str:
-    program = shutil.which("promtool")
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("promtool is not installed")
-        pytest.skip("promtool is not installed; it comes with Prometheus")
-    done = subprocess.run(
-        [program, "check", "metrics"], input=text, capture_output=True, text=True, check=False
-    )
+    command = [program("promtool", "prometheus"), "check", "metrics"]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
     return done.stdout + done.stderr
 
 
