@@ -1,5 +1,6 @@
 """Reads the sources batch by batch, and moves the watermarks of the streams."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from monitor.store.cursors import cursors_of
 from monitor.store.engine import Database
 from monitor.store.streams import (
     PartitionTimes,
-    advance_watermark,
+    advance_watermarks,
     known_streams,
     partition_watermarks,
 )
@@ -157,14 +158,24 @@ class IngestJob:
             read_so_far = {(row.source, row.partition) for row in times}
             if unread - read_so_far:
                 return  # a partition that nobody has looked into may hold any time
-            for stream in known_streams(session):
-                rows = [row for row in times if row.stream == stream]
-                behind = [r.last for r in rows if (r.source, r.partition) in unread]
-                to = min(behind) if behind else max((r.last for r in rows), default=None)
-                if self._follows_clock and not unread:
-                    to = now if to is None else max(to, now)
-                if to is not None:
-                    advance_watermark(session, stream, to)
+            by_stream = defaultdict[str, list[PartitionTimes]](list)
+            for row in times:
+                by_stream[row.stream].append(row)
+            closed_until = {
+                stream: self._closed_until(now, by_stream[stream], unread)
+                for stream in known_streams(session)
+            }
+            advance_watermarks(session, {s: to for s, to in closed_until.items() if to is not None})
+
+    def _closed_until(
+        self, now: datetime, times: Sequence[PartitionTimes], unread: set[tuple[str, str]]
+    ) -> datetime | None:
+        """Of one stream; None while nothing is known of it."""
+        behind = [t.last for t in times if (t.source, t.partition) in unread]
+        to = min(behind) if behind else max((t.last for t in times), default=None)
+        if self._follows_clock and not unread:
+            to = now if to is None else max(to, now)
+        return to
 
     def _tell_lags(
         self, now: datetime, times: Sequence[PartitionTimes], unread: set[tuple[str, str]]

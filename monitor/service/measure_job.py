@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from sqlalchemy.orm import Session
 
 from monitor.errors import MonitorError
 from monitor.records import ALL, Measurement, Verdict, WindowId, WindowSummary
@@ -81,10 +82,15 @@ class MeasureJob:
         with self._database.read() as session:
             marks = watermarks(session)
             active = active_references(session)
+            judges = {stream: active.get(stream) or active.get("*") for stream in marks}
+            due = {
+                stream: self._due(session, stream, marks[stream])
+                for stream, digest in judges.items()
+                if digest is not None
+            }
         left: dict[str, int] = {}
         self.measured = 0
-        for stream, watermark in marks.items():
-            digest = active.get(stream) or active.get("*")
+        for stream, digest in judges.items():
             if digest is None:
                 self._tell_once("no_active_reference", stream, NO_REFERENCE)
                 continue
@@ -94,39 +100,40 @@ class MeasureJob:
                 self._on_failure()
                 self._tell_once("reference_unusable", stream, str(exc))
                 continue
-            closed_until = watermark - self._rules.lateness
-            left[stream] = self._measure_stream(stream, closed_until, reference)
+            left[stream] = self._measure_all(due[stream], reference)
+            if due[stream] and not self._should_stop():
+                self._settle(stream, marks[stream])
         self.left = left
 
-    def _measure_stream(
-        self, stream: str, closed_until: datetime, reference: LoadedReference
-    ) -> int:
-        """Measure what is due; how many windows could not be."""
-        rules, left = self._rules, 0
-        with self._database.read() as session:
-            due = due_windows(session, stream, rules.length, rules.slide, closed_until)
-        for window, revision in due:
+    def _due(self, session: Session, stream: str, watermark: datetime) -> list[DueWindow]:
+        rules = self._rules
+        found = due_windows(session, stream, rules.length, rules.slide, watermark - rules.lateness)
+        return [DueWindow(stream, window, revision) for window, revision in found]
+
+    def _measure_all(self, due: Sequence[DueWindow], reference: LoadedReference) -> int:
+        """Measure the windows of one stream; how many could not be."""
+        left = 0
+        for d in due:
             if self._should_stop():
                 return left
             try:
-                judge = self._not_made_from(stream, window, reference)
-                is_measured = self._measure(DueWindow(stream, window, revision), judge)
+                is_measured = self._measure(d, self._not_made_from(d, reference))
                 self.measured += is_measured
                 left += not is_measured
             except Exception:
                 left += 1
                 self._on_failure()
-                log.exception("window_failed", stream=stream, start=window.start.isoformat())
-        if due:
-            with self._database.begin() as session:
-                settle_panes(session, stream, rules.length, rules.slide, closed_until)
+                log.exception("window_failed", stream=d.stream, start=d.window.start.isoformat())
         return left
 
-    def _not_made_from(
-        self, stream: str, window: WindowId, reference: LoadedReference
-    ) -> LoadedReference:
+    def _settle(self, stream: str, watermark: datetime) -> None:
+        rules = self._rules
+        with self._database.begin() as session:
+            settle_panes(session, stream, rules.length, rules.slide, watermark - rules.lateness)
+
+    def _not_made_from(self, due: DueWindow, reference: LoadedReference) -> LoadedReference:
         """The version that judged before the burn-in, for a window that is part of the burn-in."""
-        while (origin := reference.reference.origin_of(stream, window.start)) is not None:
+        while (origin := reference.reference.origin_of(due.stream, due.window.start)) is not None:
             reference = self._shelf.get(origin)
         return reference
 

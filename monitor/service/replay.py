@@ -9,7 +9,7 @@ from monitor.service.ingest_job import Source
 from monitor.service.wiring import Jobs
 from monitor.store.engine import Database
 from monitor.store.pending import release_claims
-from monitor.store.streams import advance_watermark, partition_watermarks
+from monitor.store.streams import advance_watermarks, partition_watermarks
 from monitor.store.windows import MeasurementKey, measurements_between
 
 PAGE = 2_000
@@ -93,5 +93,5 @@ class Replay:
     def _close_panes(self) -> None:
         """The files are finished: every window that holds one of their events may be measured."""
         with self._database.begin() as session:
-            for stream, (_, last) in self.spans().items():
-                advance_watermark(session, stream, last + self._length + self._lateness)
+            after = self._length + self._lateness
+            advance_watermarks(session, {s: last + after for s, (_, last) in self.spans().items()})

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import bindparam, case, or_, select, update
 from sqlalchemy.orm import Session
 
 from monitor.store.statements import insert_into
@@ -44,18 +44,19 @@ def watermarks(session: Session) -> dict[str, datetime]:
     return {name: watermark for name, watermark in rows if watermark is not None}
 
 
-def advance_watermark(session: Session, stream: str, to: datetime) -> bool:
-    """Move a known stream's watermark forwards; False if it was there or further already."""
-    moved = session.scalar(
-        update(StreamRow)
-        .where(
-            StreamRow.name == stream,
-            or_(StreamRow.watermark.is_(None), StreamRow.watermark < to),
+def advance_watermarks(session: Session, to: Mapping[str, datetime]) -> None:
+    """Move the watermarks of known streams forwards; none moves back."""
+    row = StreamRow
+    if to:
+        session.connection().execute(
+            update(row)
+            .where(
+                row.name == bindparam("stream"),
+                or_(row.watermark.is_(None), row.watermark < bindparam("to")),
+            )
+            .values(watermark=bindparam("to")),
+            [{"stream": stream, "to": moment} for stream, moment in to.items()],
         )
-        .values(watermark=to)
-        .returning(StreamRow.name)
-    )
-    return moved is not None
 
 
 def note_partition_times(

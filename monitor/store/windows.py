@@ -15,6 +15,7 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    or_,
     select,
     tuple_,
     update,
@@ -185,6 +186,34 @@ def _with_evidence() -> Select[MeasurementRow, EvidenceRow | None]:
     )
 
 
+# Put together once: for every stream every few seconds that would be most of the work.
+_UNSETTLED = (
+    select(PaneRow.start, PaneRow.revision, StreamRow.forgotten_until)
+    .outerjoin(StreamRow, StreamRow.name == PaneRow.stream)
+    .where(
+        PaneRow.stream == bindparam("stream"),
+        PaneRow.revision != PaneRow.settled_revision,
+        PaneRow.start < bindparam("closed_until"),
+        or_(StreamRow.forgotten_until.is_(None), PaneRow.start > StreamRow.forgotten_until),
+    )
+    .order_by(PaneRow.start)
+)
+_PANES = (
+    select(PaneRow.start, PaneRow.seen, PaneRow.revision)
+    .where(
+        PaneRow.stream == bindparam("stream"),
+        PaneRow.start >= bindparam("first"),
+        PaneRow.start < bindparam("end"),
+    )
+    .order_by(PaneRow.start)
+)
+_MEASURED = select(WindowRow.start, WindowRow.end, WindowRow.revision).where(
+    WindowRow.stream == bindparam("stream"),
+    WindowRow.start >= bindparam("first"),
+    WindowRow.start <= bindparam("last"),
+)
+
+
 class _Survey:
     """The unsettled panes of a stream, the windows over them, and all panes of those windows."""
 
@@ -197,18 +226,11 @@ class _Survey:
         closed_until: datetime,
     ) -> None:
         self._length, self._slide, self._closed_until = length, slide, closed_until
-        self._after = session.scalar(
-            select(StreamRow.forgotten_until).where(StreamRow.name == stream)
-        )
-        row = PaneRow
-        unsettled = select(row.start, row.revision).where(
-            row.stream == stream,
-            row.revision != row.settled_revision,
-            row.start < closed_until,
-        )
-        if self._after is not None:
-            unsettled = unsettled.where(row.start > self._after)
-        self._unsettled = session.execute(unsettled.order_by(row.start)).all()
+        unsettled = session.execute(
+            _UNSETTLED, {"stream": stream, "closed_until": closed_until}
+        ).all()
+        self._after = unsettled[0].forgotten_until if unsettled else None
+        self._unsettled = [(start, revision) for start, revision, _ in unsettled]
         self._starts = sorted(
             {s for start, _ in self._unsettled for s in self._windows_over(start)}
         )
@@ -217,19 +239,12 @@ class _Survey:
         self._measured: dict[datetime, int] = {}
         if self._starts:
             first, last = self._starts[0], self._starts[-1]
-            panes = session.execute(
-                select(row.start, row.seen, row.revision)
-                .where(row.stream == stream, row.start >= first, row.start < last + length)
-                .order_by(row.start)
-            ).all()
+            inside = {"stream": stream, "first": first, "last": last, "end": last + length}
+            panes = session.execute(_PANES, inside).all()
             self._panes = [start for start, _, _ in panes]
             self._seen = list(accumulate((seen for _, seen, _ in panes), initial=0))
             self._revisions = list(accumulate((revision for _, _, revision in panes), initial=0))
-            measured = session.execute(
-                select(WindowRow.start, WindowRow.end, WindowRow.revision).where(
-                    WindowRow.stream == stream, WindowRow.start >= first, WindowRow.start <= last
-                )
-            )
+            measured = session.execute(_MEASURED, inside)
             self._measured = {s: revision for s, end, revision in measured if end - s == length}
 
     def due(self) -> list[tuple[WindowId, int]]:

@@ -28,7 +28,7 @@ from monitor.simulate.traffic import simulate
 from monitor.store.engine import Database, open_database
 from monitor.store.migrations import upgrade
 from monitor.store.pending import pending_count
-from monitor.store.streams import advance_watermark
+from monitor.store.streams import advance_watermarks
 from tests.fakes import HashEncoder
 from tests.integration.service.parts import (
     HOUR,
@@ -184,7 +184,7 @@ def prepared(folder: Path, name: str, pictures: Sequence[bytes]) -> Database:
     lines = [exchange(f"{i}", images=[inline(data)]) for i, data in enumerate(pictures)]
     admit(make_intake(database), lines)
     with database.begin() as session:
-        advance_watermark(session, STREAM, START + HOUR + LATENESS)
+        advance_watermarks(session, {STREAM: START + HOUR + LATENESS})
     return database
 
 

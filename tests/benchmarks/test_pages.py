@@ -2,6 +2,8 @@
 
 Windows begin every hour, those of the streams that are opened every quarter of an hour and in four
 slices, as the defaults and a label of three values give them: 12 million measurements in all.
+Every stream has two hours of panes that are not settled, as one with traffic has, for the measure
+job to look through every few seconds.
 Taking a window apart is not among it: the page of a window is shown before that is done.
 """
 
@@ -69,6 +71,10 @@ SELECT name, slice_key, signal, start, end, :reference, 1500,
   x / 30, 0.002, x / 35, x / 25, 0.02, 0.03, CASE WHEN x > 0.996 THEN 2.1 ELSE x END, 0.4, '[]'
 FROM valued
 """
+PANES = """
+INSERT INTO panes (stream, start, seen, revision, settled_revision) {numbers}
+  SELECT name, start, 0, 1, 0 FROM rows
+"""
 EVIDENCE = """
 INSERT INTO evidence (stream, window_start, window_end, slice_key, signal, reference, scores,
   threshold, bets, windows, since, is_persistent)
@@ -99,6 +105,8 @@ def fill(path: Path, reference: str) -> int:
         hourly = opened | {"windows": DAYS * 24, "step": 3600}
         connection.execute(EVIDENCE.format(numbers=NUMBERS), shape | hourly)
         newest = others | {"windows": 1}
+        unsettled = opened | {"last": STREAMS, "windows": 24, "step": 300}
+        connection.execute(PANES.format(numbers=NUMBERS), shape | unsettled)
         connection.execute(EVIDENCE.format(numbers=NUMBERS), shape | newest)
         (count,) = connection.execute("SELECT count(*) FROM measurements").fetchone()
     return int(count)

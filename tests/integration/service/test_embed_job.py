@@ -18,7 +18,7 @@ from monitor.service.wiring import forget_leftovers
 from monitor.store.engine import Database
 from monitor.store.pending import pending_count
 from monitor.store.samples import window_samples
-from monitor.store.streams import advance_watermark
+from monitor.store.streams import advance_watermarks
 from monitor.store.tables import ImageRow
 from tests.fakes import HashEncoder
 from tests.integration.service.parts import (
@@ -74,7 +74,7 @@ def embed_job(
 
 def close(database: Database, to: datetime = NOW) -> None:
     with database.begin() as session:
-        advance_watermark(session, STREAM, to)
+        advance_watermarks(session, {STREAM: to})
 
 
 def samples(database: Database) -> dict[str, Sample]:

@@ -20,7 +20,7 @@ from monitor.service.teacher_job import TeacherJob, TeacherRules
 from monitor.service.telemetry import Telemetry
 from monitor.store.engine import Database
 from monitor.store.samples import window_samples
-from monitor.store.streams import advance_watermark
+from monitor.store.streams import advance_watermarks
 from monitor.store.tables import SampleRow, TeacherAskRow
 from monitor.store.teacher import MAX_ATTEMPTS, Budget, spent_on
 from monitor.traffic.sampling import is_chosen, priority
@@ -102,7 +102,7 @@ class School:
         intake = make_intake(self.database, self.clock, teacher_share=self.share)
         admit(intake, lines)
         with self.database.begin() as session:
-            advance_watermark(session, STREAM, at(120))
+            advance_watermarks(session, {STREAM: at(120)})
         self.embed()
 
     def samples(self) -> dict[str, Sample]:

@@ -12,7 +12,7 @@ from monitor.store.cursors import cursors_of, save_cursor
 from monitor.store.quarantine import quarantine, quarantined
 from monitor.store.streams import (
     PartitionTimes,
-    advance_watermark,
+    advance_watermarks,
     ensure_streams,
     known_streams,
     note_partition_times,
@@ -49,10 +49,13 @@ def test_a_known_stream_keeps_the_time_it_was_first_seen(session: Session) -> No
 
 
 def test_a_watermark_never_goes_back(session: Session) -> None:
-    ensure_streams(session, ["a", "b"], NOW)
-    moves = [advance_watermark(session, "a", START + shift * MINUTE) for shift in (5, 3, 5, 7)]
-    assert moves == [True, False, False, True]
-    assert watermarks(session) == {"a": START + 7 * MINUTE}
+    ensure_streams(session, ["a", "b", "c"], NOW)
+    found = []
+    for shift in (5, 3, 7):
+        advance_watermarks(session, {"a": START + shift * MINUTE, "b": START, "unknown": START})
+        found.append(watermarks(session))
+    advance_watermarks(session, {})
+    assert found == [{"a": START + i * MINUTE, "b": START} for i in (5, 5, 7)]
 
 
 def test_times_of_a_partition_only_widen(session: Session) -> None:
@@ -72,7 +75,7 @@ def test_times_of_a_partition_only_widen(session: Session) -> None:
 def test_times_of_any_zone_come_back_as_the_same_instant_in_utc(session: Session) -> None:
     ensure_streams(session, ["a"], NOW)
     local = datetime(2026, 3, 1, 17, 30, 0, 123456, timezone(timedelta(hours=5, minutes=30)))
-    advance_watermark(session, "a", local)
+    advance_watermarks(session, {"a": local})
     (stored,) = watermarks(session).values()
     assert stored == local
     assert stored.tzinfo is UTC
