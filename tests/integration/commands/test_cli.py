@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from monitor import cli
+from monitor import cli, settings
 from monitor.encoders.builtin import builtin_encoders
 from monitor.records import Signal
 from monitor.reference.conditional import load_club_checkpoint, require_fit
@@ -207,7 +207,7 @@ def test_an_unexpected_fault_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyP
     def fails(path: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(cli, "_settings", fails)
+    monkeypatch.setattr(settings, "load_settings", fails)
     with pytest.raises(ZeroDivisionError):
         run("check")
 
