@@ -18,7 +18,7 @@ from monitor.service.teaching import endpoint_of
 from monitor.service.wiring import configured_source, load_encoders, why_nothing_is_sent
 from monitor.settings import Settings, SourceSettings
 from monitor.store.engine import open_database
-from monitor.store.migrations import current_revision, require_current
+from monitor.store.migrations import current_revision, is_made, require_current
 from monitor.store.references import active_references, list_references
 from monitor.traffic.sources.jsonl import FileSource
 
@@ -93,9 +93,7 @@ def _encoders(encoders: EncoderPair) -> Iterator[Finding]:
 
 def _references(settings: Settings, encoders: EncoderPair) -> Iterator[Finding]:
     with open_database(settings.database.url) as database:
-        if database.path is not None and not database.path.exists():
-            return
-        if current_revision(database) is None:
+        if not is_made(database):
             return
         with database.read() as session:
             active = active_references(session)

@@ -14,7 +14,7 @@ from monitor.settings import Settings, format_duration
 from monitor.store.audit import AuditEntry, Outcome, record_audit
 from monitor.store.engine import open_database
 from monitor.store.forgetting import Wanted
-from monitor.store.migrations import current_revision
+from monitor.store.migrations import is_made
 from monitor.store.references import active_references, list_references
 from monitor.store.retention import stored_content
 
@@ -64,9 +64,7 @@ def content_findings(settings: Settings) -> Iterator[tuple[bool, str]]:
         f"privacy: content goes after {format_duration(retention)}; redacted: {names or 'nothing'}",
     )
     with open_database(settings.database.url) as database:
-        if database.path is not None and not database.path.exists():
-            return
-        if current_revision(database) is None:
+        if not is_made(database):
             return
         with database.read() as session:
             content = stored_content(session)

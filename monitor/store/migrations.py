@@ -35,6 +35,13 @@ def current_revision(database: Database) -> str | None:
         return _revision(session)
 
 
+def is_made(database: Database) -> bool:
+    """Whether there is anything in it; asking makes no file."""
+    if database.path is not None and not database.path.exists():
+        return False
+    return current_revision(database) is not None
+
+
 def expected_revision() -> str:
     """Revision that this program needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Label, case, func, select, text, type_coerce
+from sqlalchemy import Label, Select, case, func, select, text, type_coerce
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.types import NullType
 
@@ -129,41 +129,37 @@ def drifting_starts(
     session: Session, stream: str, slice_key: str, start: datetime, end: datetime
 ) -> list[datetime]:
     """Starts, within ``[start, end)``, of windows in which any signal is drifting."""
-    row = MeasurementRow
-    return list(
-        session.scalars(
-            select(row.window_start)
-            .distinct()
-            .where(
-                row.stream == stream,
-                row.slice_key == slice_key,
-                row.window_start >= start,
-                row.window_start < end,
-                text(IS_DRIFTING),
-            )
-            .order_by(row.window_start)
-        )
-    )
+    found = _starts_where(IS_DRIFTING, MeasurementRow, stream, slice_key, start, end)
+    return list(session.scalars(found))
 
 
 def persistent_starts(
     session: Session, stream: str, slice_key: str, start: datetime, end: datetime
 ) -> list[datetime]:
     """The same of windows in which the evidence of any signal stands."""
-    row = EvidenceRow
-    return list(
-        session.scalars(
-            select(row.window_start)
-            .distinct()
-            .where(
-                row.stream == stream,
-                row.slice_key == slice_key,
-                row.window_start >= start,
-                row.window_start < end,
-                text(IS_PERSISTENT),
-            )
-            .order_by(row.window_start)
+    found = _starts_where(IS_PERSISTENT, EvidenceRow, stream, slice_key, start, end)
+    return list(session.scalars(found))
+
+
+def _starts_where(
+    condition: str,
+    row: type[MeasurementRow | EvidenceRow],
+    stream: str,
+    slice_key: str,
+    start: datetime,
+    end: datetime,
+) -> Select[tuple[datetime]]:
+    return (
+        select(row.window_start)
+        .distinct()
+        .where(
+            row.stream == stream,
+            row.slice_key == slice_key,
+            row.window_start >= start,
+            row.window_start < end,
+            text(condition),
         )
+        .order_by(row.window_start)
     )
 
 
