@@ -148,7 +148,7 @@ def _starts_where(
     slice_key: str,
     start: datetime,
     end: datetime,
-) -> Select[tuple[datetime]]:
+) -> Select[datetime]:
     return (
         select(row.window_start)
         .distinct()
