@@ -14,6 +14,23 @@ OF_STREAM = 'stream=~"$stream"'
 OF_SLICE = f'{OF_STREAM},slice=~"$slice"'
 WHOLE = f'{OF_STREAM},slice="all"'
 
+
+def of_whole(metric: str, matchers: str = "") -> str:
+    """A metric of the whole of each chosen stream, whichever process it came from."""
+    more = f",{matchers}" if matchers else ""
+    return f"max by (stream) (mllm_monitor_{metric}{{{WHOLE}{more}}})"
+
+
+def of_streams(metric: str) -> str:
+    """The same of one that is not told apart by slice."""
+    return f"max by (stream) (mllm_monitor_{metric}{{{OF_STREAM}}})"
+
+
+def ago(moment: str) -> str:
+    """Seconds since a moment of each stream, by the daemon's own clock."""
+    return f"max by (stream) (scalar(max(mllm_monitor_snapshot_timestamp_seconds)) - {moment})"
+
+
 _PAGE = "${external_url}"
 _STREAM_LABEL = "${__field.labels.stream:percentencode}"
 _SLICE_LABEL = "${__field.labels.slice:percentencode}"
@@ -28,11 +45,14 @@ NEWEST_WINDOW_OF_SLICE = link(
 )
 
 # What a stream looks like now, worst first.
-STATE = f"""3 * (max by (stream) (mllm_monitor_signal_drifting{{{WHOLE},signal=~"emi|emid"}}) == 1)
-or 2 * (max by (stream) (mllm_monitor_signal_drifting{{{WHOLE}}}) == 1)
-or (max by (stream) (mllm_monitor_signal_persistent{{{WHOLE}}}) == 1)
-or 0 * max by (stream) (mllm_monitor_signal_drifting{{{WHOLE}}})
-or 0 * max by (stream) (mllm_monitor_newest_exchange_timestamp_seconds{{{OF_STREAM}}}) - 1"""
+DRIFTING = of_whole("signal_drifting")
+ANSWERS_WORSE = of_whole("signal_drifting", 'signal=~"emi|emid"')
+PERSISTENT = of_whole("signal_persistent")
+STATE = f"""3 * ({ANSWERS_WORSE} == 1)
+or 2 * ({DRIFTING} == 1)
+or ({PERSISTENT} == 1)
+or 0 * {DRIFTING}
+or 0 * {of_streams("newest_exchange_timestamp_seconds")} - 1"""
 STATES = {
     3: ("answers worse", "red"),
     2: ("drifting", "orange"),

@@ -1,10 +1,13 @@
 """The dashboard *Fleet*: one row a stream."""
 
 from grafana.source.boards import (
+    ANSWERS_WORSE,
+    DRIFTING,
     EXTERNAL_URL,
     FLEET,
     NEWEST_WINDOW,
     OF_STREAM,
+    PERSISTENT,
     SOURCE,
     STATE,
     STATES,
@@ -12,8 +15,11 @@ from grafana.source.boards import (
     STREAM_THEN,
     STREAMS,
     WHOLE,
+    ago,
     alerts_fired,
     board,
+    of_streams,
+    of_whole,
 )
 from grafana.source.kinds import chart, stat, table, timeline
 from grafana.source.panels import (
@@ -30,11 +36,10 @@ from grafana.source.panels import (
     steps,
 )
 
-_DRIFTING = f"max by (stream) (mllm_monitor_signal_drifting{{{WHOLE}}})"
 # Zero where it has been so for longer than the range that is shown.
 _SINCE = f"""1000 * (
-  max_over_time((time() * ({_DRIFTING} == bool 0))[$__range:$__interval]) and {_DRIFTING} == 1
-  or max_over_time((time() * ({_DRIFTING} == bool 1))[$__range:$__interval]) and {_DRIFTING} == 0
+  max_over_time((time() * ({DRIFTING} == bool 0))[$__range:$__interval]) and {DRIFTING} == 1
+  or max_over_time((time() * ({DRIFTING} == bool 1))[$__range:$__interval]) and {DRIFTING} == 0
 )"""
 _LONGER: list[Json] = [{"type": "value", "options": {"0": {"text": "longer than shown"}}}]
 _NEWEST_EXCHANGE = f"mllm_monitor_newest_exchange_timestamp_seconds{{{OF_STREAM}}}"
@@ -72,8 +77,7 @@ def _strip() -> list[Panel]:
             "Answers worse",
             "Streams whose EMI or EMID is beyond its threshold.",
             "signal_drifting",
-            f'count(max by (stream) (mllm_monitor_signal_drifting{{{WHOLE},signal=~"emi|emid"}})'
-            " == 1) or vector(0)",
+            f"count({ANSWERS_WORSE} == 1) or vector(0)",
             steps=[(1, RED)],
             colour="background",
         ),
@@ -81,7 +85,7 @@ def _strip() -> list[Panel]:
             "Drifting",
             "Streams with any signal beyond its threshold.",
             "signal_drifting",
-            f"count({_DRIFTING} == 1) or vector(0)",
+            f"count({DRIFTING} == 1) or vector(0)",
             steps=[(1, ORANGE)],
             colour="background",
         ),
@@ -89,8 +93,7 @@ def _strip() -> list[Panel]:
             "Drifting slowly",
             "Streams that only their windows together show to have shifted.",
             "signal_persistent",
-            f"count((max by (stream) (mllm_monitor_signal_persistent{{{WHOLE}}}) == 1)"
-            f" unless {_DRIFTING} == 1) or vector(0)",
+            f"count(({PERSISTENT} == 1) unless {DRIFTING} == 1) or vector(0)",
             steps=[(1, "yellow")],
             colour="background",
         ),
@@ -98,7 +101,7 @@ def _strip() -> list[Panel]:
             "Not judged",
             "Streams without a verdict: no reference, or too few samples.",
             "signal_drifting",
-            f"count(max by (stream) ({_NEWEST_EXCHANGE}) unless {_DRIFTING}) or vector(0)",
+            f"count(max by (stream) ({_NEWEST_EXCHANGE}) unless {DRIFTING}) or vector(0)",
             steps=[(1, ORANGE)],
         ),
         stat(
@@ -112,21 +115,20 @@ def _strip() -> list[Panel]:
 
 
 def _streams() -> Panel:
-    whole = f"{{{WHOLE}}}"
     columns = {
         "A": ("state", STATE),
         "B": (
             "times its threshold",
             "topk by (stream) (1, max by (stream, signal)"
-            f" (mllm_monitor_signal_excess_ratio{whole}))",
+            f" (mllm_monitor_signal_excess_ratio{{{WHOLE}}}))",
         ),
-        "C": ("EMI", f"max by (stream) (mllm_monitor_emi_nats{whole})"),
-        "D": ("± (one standard error)", f"max by (stream) (mllm_monitor_emi_stderr_nats{whole})"),
+        "C": ("EMI", of_whole("emi_nats")),
+        "D": ("± (one standard error)", of_whole("emi_stderr_nats")),
         "E": ("since", _SINCE),
-        "F": ("samples", f"max by (stream) (mllm_monitor_window_samples{whole})"),
+        "F": ("samples", of_whole("window_samples")),
         "G": (
             "newest window",
-            f"1000 * max by (stream) (mllm_monitor_window_end_timestamp_seconds{{{OF_STREAM}}})",
+            f"1000 * {of_streams('window_end_timestamp_seconds')}",
         ),
         "H": (
             "monitor",
@@ -196,7 +198,7 @@ def _worst() -> Panel:
         "Worst signal",
         "The signal of each stream that is farthest out: 0 is normal, 1 its threshold.",
         "signal_excess_ratio",
-        Query(f"max by (stream) (mllm_monitor_signal_excess_ratio{{{WHOLE}}})", "{{stream}}"),
+        Query(of_whole("signal_excess_ratio"), "{{stream}}"),
         threshold=1,
         links=[STREAM_THEN],
     )
@@ -207,7 +209,7 @@ def _emi() -> Panel:
         "EMI",
         "Effective mutual information; needs targets, and lower is worse.",
         "emi_nats",
-        Query(f"max by (stream) (mllm_monitor_emi_nats{{{WHOLE}}})", "{{stream}}"),
+        Query(of_whole("emi_nats"), "{{stream}}"),
         unit="suffix: nats",
         links=[STREAM_THEN],
     )
@@ -218,7 +220,7 @@ def _samples() -> Panel:
         "Samples of the newest window",
         "How much each verdict rests on; below the dashed line there is none.",
         "window_samples",
-        Query(f"max by (stream) (mllm_monitor_window_samples{{{WHOLE}}})", "{{stream}}"),
+        Query(of_whole("window_samples"), "{{stream}}"),
         Query("max(mllm_monitor_window_min_samples)", "needed"),
         overrides=[dashed("needed")],
         min=0,
@@ -231,11 +233,7 @@ def _age() -> Panel:
         "Since the newest exchange",
         "How long nothing was logged, by the daemon's own clock.",
         "newest_exchange_timestamp_seconds",
-        Query(
-            "max by (stream) (scalar(max(mllm_monitor_snapshot_timestamp_seconds))"
-            f" - {_NEWEST_EXCHANGE})",
-            "{{stream}}",
-        ),
+        Query(ago(_NEWEST_EXCHANGE), "{{stream}}"),
         unit="s",
         links=[STREAM_THEN],
     )

@@ -3,7 +3,7 @@
 from grafana.source.boards import EXTERNAL_URL, HEALTH, SOURCE, alerts_fired, board, variable
 from grafana.source.kinds import chart, stat
 from grafana.source.panels import GREEN, ORANGE, RED, Json, Panel, Query, dashed, layout, meaning
-from grafana.source.work import CHOSEN, backlog, intake, jobs, of_job, rate_of
+from grafana.source.work import CHOSEN, backlog, intake, jobs, newest, of_job, rate_of, rates
 
 JOBS = variable("job", "label_values(mllm_monitor_info, job)", label="Scrape job")
 INSTANCES = variable(
@@ -55,7 +55,7 @@ def _strip() -> list[Panel]:
             "Backlog",
             "Samples that wait for their embeddings.",
             "pending_samples",
-            f"max by (instance) ({of_job('pending_samples')})",
+            newest("pending_samples"),
             legend="{{instance}}",
         ),
         stat(
@@ -79,7 +79,7 @@ def _strip() -> list[Panel]:
             "Version",
             "What runs.",
             "info",
-            f"max by (instance, version) ({of_job('info')})",
+            newest("info", "instance, version"),
             legend="{{version}}",
             shows="name",
         ),
@@ -88,22 +88,18 @@ def _strip() -> list[Panel]:
 
 def _teacher() -> list[Panel]:
     return [
-        chart(
+        rates(
             "Calls by outcome",
             "All zero where no teacher is set.",
             "teacher_calls_total",
-            Query(rate_of("teacher_calls_total", "outcome"), "{{outcome}}"),
-            unit="cps",
-            min=0,
+            "outcome",
             width=8,
         ),
-        chart(
+        rates(
             "Samples left out",
             "Chosen for the teacher and not answered, by why.",
             "teacher_skipped_total",
-            Query(rate_of("teacher_skipped_total", "reason"), "{{reason}}"),
-            unit="cps",
-            min=0,
+            "reason",
             width=8,
         ),
         chart(
@@ -111,9 +107,7 @@ def _teacher() -> list[Panel]:
             "What the calls cost, and 1 while the teacher is left alone because it failed.",
             "teacher_tokens_total",
             Query(rate_of("teacher_tokens_total", "instance"), "{{instance}} tokens a second"),
-            Query(
-                f"max by (instance) ({of_job('teacher_breaker_open')})", "{{instance}} left alone"
-            ),
+            Query(newest("teacher_breaker_open"), "{{instance}} left alone"),
             min=0,
             width=8,
         ),
@@ -126,7 +120,7 @@ def _process() -> list[Panel]:
             "Memory",
             "Resident memory of the process.",
             "=process_resident_memory_bytes",
-            Query(f"max by (instance) (process_resident_memory_bytes{{{CHOSEN}}})", "{{instance}}"),
+            Query(_of_process("process_resident_memory_bytes"), "{{instance}}"),
             unit="bytes",
             min=0,
             width=6,
@@ -147,8 +141,8 @@ def _process() -> list[Panel]:
             "Open files",
             "And how many it may open.",
             "=process_open_fds",
-            Query(f"max by (instance) (process_open_fds{{{CHOSEN}}})", "{{instance}}"),
-            Query(f"max by (instance) (process_max_fds{{{CHOSEN}}})", "{{instance}} may open"),
+            Query(_of_process("process_open_fds"), "{{instance}}"),
+            Query(_of_process("process_max_fds"), "{{instance}} may open"),
             overrides=[dashed(" may open")],
             min=0,
             width=6,
@@ -157,9 +151,13 @@ def _process() -> list[Panel]:
             "Time of a scrape",
             "How long /metrics takes to answer.",
             "=scrape_duration_seconds",
-            Query(f"max by (instance) (scrape_duration_seconds{{{CHOSEN}}})", "{{instance}}"),
+            Query(_of_process("scrape_duration_seconds"), "{{instance}}"),
             unit="s",
             min=0,
             width=6,
         ),
     ]
+
+
+def _of_process(metric: str) -> str:
+    return f"max by (instance) ({metric}{{{CHOSEN}}})"

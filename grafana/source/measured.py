@@ -1,11 +1,12 @@
 """The rows of *Stream* that show what is measured, a question each."""
 
-from grafana.source.boards import OF_SLICE, OF_STREAM, STREAM_THEN, WHOLE
+from typing import Any
+
+from grafana.source.boards import OF_SLICE, OF_STREAM, STREAM_THEN, of_streams, of_whole
 from grafana.source.kinds import chart
 from grafana.source.panels import DASHED, RED, Panel, Query, dashed, of_fields
 
 NATS = "suffix: nats"
-_OF_THRESHOLDS = dashed(" threshold")
 
 
 def of_slices(metric: str, by: str = "", matchers: str = "") -> str:
@@ -15,19 +16,26 @@ def of_slices(metric: str, by: str = "", matchers: str = "") -> str:
     return f"max by ({labels}) (mllm_monitor_{metric}{{{OF_SLICE}{more}}})"
 
 
-def _with_thresholds(values: str, legend: str, signals: str) -> list[Query]:
-    return [
+def _judged(
+    title: str, text: str, metric: str, values: str, legend: str, signals: str, **more: Any
+) -> Panel:
+    """Values beside the thresholds that they are judged by."""
+    thresholds = of_slices("signal_threshold", "signal", f'signal=~"{signals}"')
+    return chart(
+        title,
+        text,
+        metric,
         Query(values, legend),
-        Query(
-            of_slices("signal_threshold", "signal", f'signal=~"{signals}"'),
-            "{{stream}} {{slice}} {{signal}} threshold",
-        ),
-    ]
+        Query(thresholds, "{{stream}} {{slice}} {{signal}} threshold"),
+        overrides=[dashed(" threshold")],
+        links=[STREAM_THEN],
+        **more,
+    )
 
 
 def quality() -> list[Panel]:
-    emi = f"max by (stream) (mllm_monitor_emi_nats{{{WHOLE}}})"
-    half = f"1.96 * max by (stream) (mllm_monitor_emi_stderr_nats{{{WHOLE}}})"
+    emi = of_whole("emi_nats")
+    half = f"1.96 * {of_whole('emi_stderr_nats')}"
     return [
         chart(
             "EMI of $stream",
@@ -37,10 +45,7 @@ def quality() -> list[Panel]:
             Query(emi, "EMI"),
             Query(f"{emi} + {half}", "upper"),
             Query(f"{emi} - {half}", "lower"),
-            Query(
-                f'max by (stream) (mllm_monitor_signal_threshold{{{WHOLE},signal="emi"}})',
-                "threshold",
-            ),
+            Query(of_whole("signal_threshold", 'signal="emi"'), "threshold"),
             unit=NATS,
             width=24,
             repeat="stream",
@@ -60,15 +65,15 @@ def quality() -> list[Panel]:
             ],
             links=[STREAM_THEN],
         ),
-        chart(
+        _judged(
             "Drop of EMI",
             "EMI of the reference minus EMI of the window; positive is worse.",
             "emid_nats",
-            *_with_thresholds(of_slices("emid_nats"), "{{stream}} {{slice}}", "emid"),
+            of_slices("emid_nats"),
+            "{{stream}} {{slice}}",
+            "emid",
             unit=NATS,
             width=8,
-            overrides=[_OF_THRESHOLDS],
-            links=[STREAM_THEN],
         ),
         chart(
             "Information between queries and answers",
@@ -82,66 +87,50 @@ def quality() -> list[Panel]:
             width=8,
             links=[STREAM_THEN],
         ),
-        chart(
+        _judged(
             "Responses against targets",
             "How unlike the targets the responses of the window are.",
             "discrepancy_nats",
-            *_with_thresholds(
-                of_slices("discrepancy_nats", "modality", 'modality="output_gap"'),
-                "{{stream}} {{slice}} {{modality}}",
-                "output_gap",
-            ),
+            of_slices("discrepancy_nats", "modality", 'modality="output_gap"'),
+            "{{stream}} {{slice}} {{modality}}",
+            "output_gap",
             unit=NATS,
             width=8,
             min=0,
-            overrides=[_OF_THRESHOLDS],
-            links=[STREAM_THEN],
         ),
     ]
 
 
 def traffic() -> list[Panel]:
     return [
-        chart(
+        _judged(
             "Discrepancies by modality",
             "How far the window is from the reference: 0 to ln 2. Says nothing about quality.",
             "discrepancy_nats",
-            *_with_thresholds(
-                of_slices("discrepancy_nats", "modality", 'modality=~"visual|textual|response"'),
-                "{{stream}} {{slice}} {{modality}}",
-                "visual_discrepancy|textual_discrepancy|response_discrepancy",
-            ),
+            of_slices("discrepancy_nats", "modality", 'modality=~"visual|textual|response"'),
+            "{{stream}} {{slice}} {{modality}}",
+            "visual_discrepancy|textual_discrepancy|response_discrepancy",
             unit=NATS,
             min=0,
-            overrides=[_OF_THRESHOLDS],
-            links=[STREAM_THEN],
         ),
-        chart(
+        _judged(
             "Novelty",
             "Share of events farther from the reference than 99 % of its own.",
             "novelty_ratio",
-            *_with_thresholds(
-                of_slices("novelty_ratio", "modality"),
-                "{{stream}} {{slice}} {{modality}}",
-                "novelty_visual|novelty_textual",
-            ),
+            of_slices("novelty_ratio", "modality"),
+            "{{stream}} {{slice}} {{modality}}",
+            "novelty_visual|novelty_textual",
             unit="percentunit",
             min=0,
-            overrides=[_OF_THRESHOLDS],
-            links=[STREAM_THEN],
         ),
-        chart(
+        _judged(
             "Do images and texts belong together",
             "Information between the images and the texts of the same queries.",
             "mutual_information_nats",
-            *_with_thresholds(
-                of_slices("mutual_information_nats", "pair", 'pair="image_text"'),
-                "{{stream}} {{slice}} {{pair}}",
-                "image_text_agreement",
-            ),
+            of_slices("mutual_information_nats", "pair", 'pair="image_text"'),
+            "{{stream}} {{slice}} {{pair}}",
+            "image_text_agreement",
             unit=NATS,
-            overrides=[_OF_THRESHOLDS],
-            links=[STREAM_THEN],
         ),
         chart(
             "Exchanges with an image",
@@ -157,23 +146,19 @@ def traffic() -> list[Panel]:
 
 
 def bound() -> list[Panel]:
-    whole = f'max by (stream) (mllm_monitor_emid_bound{{{WHOLE},form="%s"}})'
-    part = f'max by (stream) (mllm_monitor_discrepancy_nats{{{WHOLE},modality="%s"}}) ^ %s'
+    whole = of_whole("emid_bound", 'form="%s"')
+    part = of_whole("discrepancy_nats", 'modality="%s"') + " ^ %s"
     gap = part % ("output_gap", "0.25")
     return [
-        chart(
+        _judged(
             "Bound",
             "How far EMI may have fallen: without and with the entropy factor, and from the inputs"
             " alone. Often far from tight.",
             "emid_bound",
-            *_with_thresholds(
-                of_slices("emid_bound", "form"),
-                "{{stream}} {{slice}} {{form}}",
-                "emid_bound|emid_bound_unscaled|input_bound",
-            ),
+            of_slices("emid_bound", "form"),
+            "{{stream}} {{slice}} {{form}}",
+            "emid_bound|emid_bound_unscaled|input_bound",
             min=0,
-            overrides=[_OF_THRESHOLDS],
-            links=[STREAM_THEN],
         ),
         chart(
             "Its parts",
@@ -212,11 +197,8 @@ def made_of() -> list[Panel]:
             "Targets",
             "Share of the samples with a target, and of the targets that the teacher gave.",
             "targets_ratio",
-            Query(f"max by (stream) (mllm_monitor_targets_ratio{{{OF_STREAM}}})", "{{stream}}"),
-            Query(
-                f"max by (stream) (mllm_monitor_teacher_targets_ratio{{{OF_STREAM}}})",
-                "{{stream}} of these by the teacher",
-            ),
+            Query(of_streams("targets_ratio"), "{{stream}}"),
+            Query(of_streams("teacher_targets_ratio"), "{{stream}} of these by the teacher"),
             unit="percentunit",
             min=0,
             max=1,
@@ -237,17 +219,15 @@ def made_of() -> list[Panel]:
             width=8,
             links=[STREAM_THEN],
         ),
-        chart(
+        _judged(
             "Logging changed",
             "Share of the images by which a state has grown or shrunk most since the reference.",
             "image_logging_shift_ratio",
-            *_with_thresholds(
-                of_slices("image_logging_shift_ratio"), "{{stream}} {{slice}}", "image_logging"
-            ),
+            of_slices("image_logging_shift_ratio"),
+            "{{stream}} {{slice}}",
+            "image_logging",
             unit="percentunit",
             min=0,
             width=24,
-            overrides=[_OF_THRESHOLDS],
-            links=[STREAM_THEN],
         ),
     ]

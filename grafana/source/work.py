@@ -1,5 +1,8 @@
 """The rows of *Monitor health* that follow a record from its source to its window."""
 
+from typing import Any
+
+from grafana.source.boards import ago
 from grafana.source.kinds import chart
 from grafana.source.panels import Panel, Query, dashed
 
@@ -15,41 +18,45 @@ def rate_of(metric: str, by: str) -> str:
     return f"sum by ({by}) (rate({of_job(metric)}[$__rate_interval]))"
 
 
+def rates(title: str, text: str, metric: str, by: str, **more: Any) -> Panel:
+    """How often a second something happens, of each kind that the labels tell apart."""
+    legend = " ".join(f"{{{{{label}}}}}" for label in by.split(", "))
+    return chart(title, text, metric, Query(rate_of(metric, by), legend), unit="cps", min=0, **more)
+
+
+def newest(metric: str, by: str = "instance") -> str:
+    return f"max by ({by}) ({of_job(metric)})"
+
+
 def intake() -> list[Panel]:
     return [
-        chart(
+        rates(
             "Records by outcome",
             "Each record read has one; docs/formats.md says why records are refused.",
             "exchanges_total",
-            Query(rate_of("exchanges_total", "outcome"), "{{outcome}}"),
-            unit="cps",
-            min=0,
+            "outcome",
             stacked=True,
         ),
-        chart(
+        rates(
             "Records by source",
             "What comes from where, in which format.",
             "exchanges_total",
-            Query(rate_of("exchanges_total", "source, format"), "{{source}} {{format}}"),
-            unit="cps",
-            min=0,
+            "source, format",
         ),
         chart(
             "Lag of the sources",
             "Age of the newest exchange read from a source that has more unread, else 0.",
             "source_lag_seconds",
-            Query(f"max by (source) ({of_job('source_lag_seconds')})", "{{source}}"),
+            Query(newest("source_lag_seconds", "source"), "{{source}}"),
             unit="s",
             min=0,
             width=8,
         ),
-        chart(
+        rates(
             "Sampled",
             "Exchanges that the sampling rule kept; only these are embedded.",
             "sampled_total",
-            Query(rate_of("sampled_total", "instance"), "{{instance}}"),
-            unit="cps",
-            min=0,
+            "instance",
             width=8,
         ),
         chart(
@@ -75,7 +82,7 @@ def backlog() -> list[Panel]:
             "Samples waiting",
             "For their embeddings; more than the dashed line and windows are measured late.",
             "pending_samples",
-            Query(f"max by (instance) ({of_job('pending_samples')})", "{{instance}}"),
+            Query(newest("pending_samples"), "{{instance}}"),
             Query(
                 f"sum(rate({of_job('sampled_total')}[$__rate_interval])) * scalar({step})",
                 "sampled in one step",
@@ -84,13 +91,11 @@ def backlog() -> list[Panel]:
             min=0,
             width=8,
         ),
-        chart(
+        rates(
             "Batches embedded",
             "How many batches of samples are embedded.",
             "embed_seconds_count",
-            Query(rate_of("embed_seconds_count", "instance"), "{{instance}}"),
-            unit="cps",
-            min=0,
+            "instance",
             width=8,
         ),
         chart(
@@ -106,18 +111,14 @@ def backlog() -> list[Panel]:
             "Windows due",
             "Windows of each stream that should be measured and could not be.",
             "windows_due",
-            Query(f"max by (stream) ({of_job('windows_due')})", "{{stream}}"),
+            Query(newest("windows_due", "stream"), "{{stream}}"),
             min=0,
         ),
         chart(
             "Since a window was measured",
             "By the daemon's own clock; the dashed line is two steps between windows.",
             "window_last_success_timestamp_seconds",
-            Query(
-                "max by (stream) (scalar(max(mllm_monitor_snapshot_timestamp_seconds))"
-                f" - {of_job('window_last_success_timestamp_seconds')})",
-                "{{stream}}",
-            ),
+            Query(ago(of_job("window_last_success_timestamp_seconds")), "{{stream}}"),
             Query(f"2 * {step}", "two steps"),
             overrides=[dashed("two steps")],
             unit="s",
@@ -137,13 +138,11 @@ def jobs() -> list[Panel]:
             min=0,
             width=8,
         ),
-        chart(
+        rates(
             "Runs",
             "How often each job ends; a job that never does stands still.",
             "job_seconds_count",
-            Query(rate_of("job_seconds_count", "exported_job"), "{{exported_job}}"),
-            unit="cps",
-            min=0,
+            "exported_job",
             width=8,
         ),
         chart(
