@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from monitor.records import PendingSample
+from monitor.records import PendingSample, floor_time
 from monitor.service.embedding import Embedder, ImageVector, average_images
 from monitor.service.telemetry import Telemetry
 from monitor.store.engine import Database
@@ -15,7 +15,6 @@ from monitor.store.streams import watermarks
 log = structlog.get_logger()
 BATCH = 64
 LEASE = timedelta(minutes=5)
-INSTANT = timedelta(microseconds=1)
 
 
 class EmbedJob:
@@ -49,7 +48,7 @@ class EmbedJob:
     def _embed_batch(self) -> int:
         with self._database.begin() as session:
             # A pane that is still open may drop what it holds now for a smaller priority.
-            closed = {s: mark - self._pane + INSTANT for s, mark in watermarks(session).items()}
+            closed = {s: floor_time(mark, self._pane) for s, mark in watermarks(session).items()}
             pending = claim_pending(
                 session, limit=BATCH, now=self._clock(), lease=LEASE, closed_only=closed
             )

@@ -5,13 +5,13 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import accumulate, takewhile
 
-from sqlalchemy import and_, bindparam, case, false, func, null, or_, select, update
+from sqlalchemy import Case, bindparam, case, func, literal, null, or_, select, update
 from sqlalchemy.orm import Session
 
 from monitor.records import ImageState, PendingImage, PendingSample
 from monitor.store.panes import touch_panes
 from monitor.store.statements import in_chunks
-from monitor.store.tables import ImageRow, SampleImageRow, SampleRow
+from monitor.store.tables import ImageRow, SampleImageRow, SampleRow, UtcDateTime
 
 MAX_ATTEMPTS = 5  # a sample that kills its worker must not be tried for ever
 CLAIM_BYTES = 64 * 2**20  # of image files; one sample may have 64 of 20 MB
@@ -43,11 +43,13 @@ def claim_pending(
         *_TO_BE_TRIED, or_(SampleRow.claimed_until.is_(None), SampleRow.claimed_until <= now)
     )
     if closed_only is not None:
-        is_closed = [
-            and_(SampleRow.stream == stream, SampleRow.pane_start < watermark)
-            for stream, watermark in closed_only.items()
-        ]
-        query = query.where(or_(false(), *is_closed))
+        if not closed_only:
+            return []
+        # Read in the order of the index until the first pane that is open everywhere.
+        query = query.where(
+            SampleRow.pane_start < max(closed_only.values()),
+            SampleRow.pane_start < _closed_until(closed_only),
+        )
     order = (SampleRow.pane_start, SampleRow.stream, SampleRow.id)
     query = query.order_by(*order).limit(limit).with_for_update(skip_locked=True)
     ids = _within(max_bytes, list(session.scalars(query)), session)
@@ -200,6 +202,15 @@ def record_novelty(session: Session, reference_digest: str, rows: Sequence[Novel
         ),
         [{"key": id_, "visual": visual, "textual": textual} for id_, visual, textual in rows],
     )
+
+
+def _closed_until(watermarks: Mapping[str, datetime]) -> Case[datetime]:
+    """The watermark of a sample's stream; one branch for all the streams that share one."""
+    streams = defaultdict[datetime, list[str]](list)
+    for stream, watermark in watermarks.items():
+        streams[watermark].append(stream)
+    branches = [(SampleRow.stream.in_(names), mark) for mark, names in streams.items()]
+    return case(*((is_one, literal(mark, UtcDateTime)) for is_one, mark in branches))
 
 
 def _within(max_bytes: int, ids: Sequence[int], session: Session) -> list[int]:

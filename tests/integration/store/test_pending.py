@@ -1,5 +1,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
@@ -33,6 +34,7 @@ from tests.integration.store.builders import (
     keep,
     pane,
 )
+from tests.integration.store.plans import statements_of, steps_of
 
 
 def claim(session: Session, limit: int = 100, after: int = 0) -> list[PendingSample]:
@@ -220,6 +222,25 @@ def test_workers_that_claim_at_once_never_get_the_same_sample(database: Database
     with ThreadPoolExecutor(4) as threads:
         claimed = [i for ids in threads.map(work, range(16)) for i in ids]
     assert len(claimed) == len(set(claimed)) == 100
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_samples_of_closed_panes_are_looked_for_among_the_pending_alone(session: Session) -> None:
+    closed = {f"stream {n}": pane(n // 2) for n in range(6)}
+    steps = steps_of(session, lambda: claim_pending(session, 9, NOW, HOUR, closed))
+    assert steps[0] == "SEARCH samples USING INDEX ix_samples_pending (pane_start<?)"
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_streams_that_are_closed_until_one_moment_are_one_condition(session: Session) -> None:
+    def conditions(streams: int) -> int:
+        closed = {f"stream {n}": pane(2) for n in range(streams)}
+        ((claim, _), *_) = statements_of(
+            session, lambda: claim_pending(session, 9, NOW, HOUR, closed)
+        )
+        return claim.count("WHEN")
+
+    assert conditions(200) == conditions(2) == 1
 
 
 def test_the_pending_are_found_by_their_own_index(database: Database) -> None:
