@@ -68,7 +68,7 @@ class MeasureJob:
         self._should_stop = should_stop
         self._told: set[tuple[str, str]] = set()
         self.left: Mapping[str, int] = {}  # by stream, the due windows that the last run left
-        self.measured = 0  # windows that the last run measured
+        self.measured: set[str] = set()  # streams of which the last run measured windows
 
     def require_usable_references(self) -> None:
         """Load every active reference, so that a wrong one stops the start and not the night."""
@@ -89,7 +89,7 @@ class MeasureJob:
                 if digest is not None
             }
         left: dict[str, int] = {}
-        self.measured = 0
+        self.measured = set()
         for stream, digest in judges.items():
             if digest is None:
                 self._tell_once("no_active_reference", stream, NO_REFERENCE)
@@ -118,8 +118,9 @@ class MeasureJob:
                 return left
             try:
                 is_measured = self._measure(d, self._not_made_from(d, reference))
-                self.measured += is_measured
                 left += not is_measured
+                if is_measured:
+                    self.measured.add(d.stream)
             except Exception:
                 left += 1
                 self._on_failure()

@@ -1,6 +1,6 @@
 """The published state: one immutable snapshot that metrics, API and pages all render."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
@@ -87,15 +87,18 @@ class Publisher:
         """What the measure job left; shown from the next ``refresh`` on."""
         self._windows_due = left
 
-    def refresh(self, *, again: bool = True) -> None:
+    def refresh(self, *, again: Collection[str] | None = None) -> None:
         """Read the state of every stream and replace the snapshot.
 
-        Unless ``again``, measurements of a window that has not been measured since are taken from
-        the snapshot before: with hundreds of streams they are most of the work. Evidence of a
-        window changes without that where an older one is measured again: then read all again.
+        Measurements of a window that has not been measured since are taken from the snapshot
+        before: with hundreds of streams they are most of the work. Evidence of a window changes
+        without that where an older one is measured again: those streams are to be read ``again``,
+        all where none are named.
         """
         with self._lock:  # else the slower of two would publish what is older
-            self._latest = self._read({} if again else self._latest.streams)
+            before = self._latest.streams
+            keep = set[str]() if again is None else before.keys() - again
+            self._latest = self._read({stream: before[stream] for stream in keep})
 
     def _read(self, known: Mapping[str, StreamState]) -> Snapshot:
         now = self._clock()

@@ -398,6 +398,7 @@ def make_jobs(
                 early_targets=around.intake.rules.target_lateness,
             ),
             data_dir=settings.data_dir,
+            pause=around.stop.wait,
         ),
     )
 
@@ -409,12 +410,12 @@ def schedule(
 
     def ingest() -> None:
         jobs.ingest.run(around.stop.is_set)
-        around.publisher.refresh(again=False)
+        around.publisher.refresh(again=())
 
     def measure() -> None:
         jobs.measure()
         around.publisher.note_windows_due(jobs.measure.left)
-        around.publisher.refresh(again=jobs.measure.measured > 0)
+        around.publisher.refresh(again=jobs.measure.measured)
 
     every = settings.jobs
     plan: dict[str, tuple[timedelta, Job]] = {

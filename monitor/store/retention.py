@@ -1,12 +1,12 @@
 """Deleting what is older than the operator wants kept. Ages are those of storing, not of events."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     ColumnElement,
-    Row,
+    bindparam,
     delete,
     exists,
     func,
@@ -19,6 +19,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from monitor.store.pending import MAX_ATTEMPTS
+from monitor.store.statements import in_chunks
+from monitor.store.streams import known_streams
 from monitor.store.tables import (
     IMAGE_HAS_CONTENT,
     SAMPLE_HAS_CONTENT,
@@ -49,41 +51,56 @@ class StoredContent:
     oldest: datetime | None
 
 
+AHEAD = timedelta(days=1)
+
 _IS_DONE = or_(SampleRow.encoder_digest.is_not(None), SampleRow.attempts >= MAX_ATTEMPTS)
 
 
-def forget_content(session: Session, before: datetime) -> int:
-    """Drop texts and pictures, of traffic and references, and return of how many exchanges.
+def forget_content(session: Session, before: datetime, limit: int | None = None) -> int:
+    """Drop texts, of ``limit`` exchanges of traffic at most, and all content of old references.
 
-    A sample that still waits for its vectors keeps its content until it has them, and an image
-    stays as long as one younger or waiting sample shows it.
+    Returns of how many exchanges. A sample that still waits for its vectors keeps its content
+    until it has them.
     """
+    row = SampleRow
+    old = (
+        select(row.id)
+        .where(text(f"({SAMPLE_HAS_CONTENT})"), row.stored_at < before, _IS_DONE)
+        .limit(limit)
+    )
     samples = session.connection().execute(
-        update(SampleRow)
-        .where(text(f"({SAMPLE_HAS_CONTENT})"), SampleRow.stored_at < before, _IS_DONE)
-        .values(text=None, response=None, target=None)
+        update(row).where(row.id.in_(old)).values(text=None, response=None, target=None)
     )
-    still_shown = exists().where(
-        SampleImageRow.content_hash == ImageRow.content_hash,
-        SampleImageRow.sample_id == SampleRow.id,
-        or_(SampleRow.stored_at >= before, ~_IS_DONE),
-    )
-    session.execute(
-        update(ImageRow)
-        .where(text(f"({IMAGE_HAS_CONTENT})"), ImageRow.stored_at < before, ~still_shown)
-        .values(payload=None, thumbnail=None)
-    )
-    old = select(ReferenceRow.digest).where(ReferenceRow.created_at < before)
-    row = ReferenceSampleRow
+    versions = select(ReferenceRow.digest).where(ReferenceRow.created_at < before)
+    held = ReferenceSampleRow
     references = session.connection().execute(
-        update(row)
-        .where(
-            row.digest.in_(old),
-            _reference_has_content(),
-        )
+        update(held)
+        .where(held.digest.in_(versions), _reference_has_content())
         .values(text=None, response=None, target=None, thumbnail=None)
     )
     return samples.rowcount + references.rowcount
+
+
+def forget_pictures(session: Session, before: datetime, limit: int | None = None) -> int:
+    """Drop the files and thumbnails of ``limit`` images at most, and return of how many.
+
+    An image stays as long as one younger or waiting sample shows it.
+    """
+    row = ImageRow
+    still_shown = exists().where(
+        SampleImageRow.content_hash == row.content_hash,
+        SampleImageRow.sample_id == SampleRow.id,
+        or_(SampleRow.stored_at >= before, ~_IS_DONE),
+    )
+    old = (
+        select(row.content_hash)
+        .where(text(f"({IMAGE_HAS_CONTENT})"), row.stored_at < before, ~still_shown)
+        .limit(limit)
+    )
+    images = session.connection().execute(
+        update(row).where(row.content_hash.in_(old)).values(payload=None, thumbnail=None)
+    )
+    return images.rowcount
 
 
 def stored_content(session: Session) -> StoredContent:
@@ -121,53 +138,97 @@ def stored_content(session: Session) -> StoredContent:
     )
 
 
-def forget_samples(session: Session, before: datetime) -> int:
-    """Delete old samples and the panes they were in; windows over those are not measured again."""
-    old = SampleRow.stored_at < before
-    last = session.execute(
-        select(SampleRow.stream, func.max(SampleRow.pane_start))
-        .where(old)
-        .group_by(SampleRow.stream)
-    ).all()
-    _forget_until(session, last)
-    for stream, start in last:
-        session.execute(delete(PaneRow).where(PaneRow.stream == stream, PaneRow.start <= start))
-    return session.connection().execute(delete(SampleRow).where(old)).rowcount
+def forget_samples(session: Session, before: datetime, limit: int | None = None) -> int:
+    """Delete the oldest samples, ``limit`` at most, and the panes up to those they were in.
 
-
-def forget_measurements(session: Session, before: datetime) -> int:
-    """Delete windows that were measured long ago, and return of how many measurements."""
-    old = WindowRow.measured_at < before
-    last = session.execute(
-        select(WindowRow.stream, func.max(WindowRow.start)).where(old).group_by(WindowRow.stream)
+    Windows over those panes are not measured again.
+    """
+    row, last = SampleRow, dict[str, datetime]()
+    old = session.execute(
+        select(row.id, row.stream, row.pane_start)
+        .where(row.stored_at < before)
+        .order_by(row.stored_at)
+        .limit(limit)
     ).all()
+    for _, stream, start in old:
+        last[stream] = max(start, last.get(stream, start))
     _forget_until(session, last)
-    row = MeasurementRow
-    windows = select(WindowRow.end, WindowRow.stream, WindowRow.start).where(old)
-    deleted = session.connection().execute(
-        delete(row).where(tuple_(row.window_end, row.stream, row.window_start).in_(windows))
-    )
-    counted = EvidenceRow
-    session.execute(
-        delete(counted).where(
-            tuple_(counted.window_end, counted.stream, counted.window_start).in_(windows)
+    if last:
+        session.connection().execute(
+            delete(PaneRow).where(
+                PaneRow.stream == bindparam("of"), PaneRow.start <= bindparam("until")
+            ),
+            [{"of": stream, "until": start} for stream, start in last.items()],
         )
-    )
-    session.execute(delete(WindowRow).where(old))
-    return deleted.rowcount
+    for chunk in in_chunks([id_ for id_, _, _ in old]):
+        session.connection().execute(delete(row).where(row.id.in_(chunk)))
+    return len(old)
 
 
-def forget_early_targets(session: Session, before: datetime) -> int:
-    """Delete targets whose exchange never became a sample."""
-    old = delete(EarlyTargetRow).where(EarlyTargetRow.stored_at < before)
-    return session.connection().execute(old).rowcount
+def forget_measurements(session: Session, before: datetime, limit: int | None = None) -> int:
+    """Delete windows that were measured long ago, ``limit`` at most, and return how many."""
+    row, last = WindowRow, dict[str, datetime]()
+    # By stream and end, of which there is an index: what was measured long ago ended before, but
+    # for the minutes by which a client's clock may be ahead.
+    old = [
+        (stream, start, end)
+        for names in in_chunks(known_streams(session))
+        for stream, start, end in session.execute(
+            select(row.stream, row.start, row.end)
+            .where(row.stream.in_(names), row.end < before + AHEAD, row.measured_at < before)
+            .limit(limit)
+        )
+    ][:limit]
+    for stream, start, _ in old:
+        last[stream] = max(start, last.get(stream, start))
+    _forget_until(session, last)
+    measured, counted = MeasurementRow, EvidenceRow
+    for table, key in (
+        (measured, (measured.stream, measured.window_start, measured.window_end)),
+        (counted, (counted.stream, counted.window_start, counted.window_end)),
+        (row, (row.stream, row.start, row.end)),
+    ):
+        if old:
+            stream, start, end = (column == bindparam(f"of_{column.key}") for column in key)
+            session.connection().execute(
+                delete(table).where(stream, start, end),
+                [{f"of_{c.key}": v for c, v in zip(key, at, strict=True)} for at in old],
+            )
+    return len(old)
 
 
-def collect_images(session: Session, before: datetime) -> int:
-    """Delete old images that no sample shows."""
+def forget_early_targets(session: Session, before: datetime, limit: int | None = None) -> int:
+    """Delete targets whose exchange never became a sample, ``limit`` at most."""
+    row = EarlyTargetRow
+    old = select(row.stream, row.exchange_id).where(row.stored_at < before).limit(limit)
+    gone = delete(row).where(tuple_(row.stream, row.exchange_id).in_(old))
+    return session.connection().execute(gone).rowcount
+
+
+def orphaned_images(session: Session, before: datetime) -> list[str]:
+    """Content hashes of old images that no sample shows."""
+    # Of all images the hashes alone are read, which an index holds; their rows are long.
+    shown = select(SampleImageRow.content_hash).where(SampleImageRow.content_hash.is_not(None))
+    hashes = list(session.scalars(select(ImageRow.content_hash).except_(shown)))
+    row = ImageRow
+    return [
+        content_hash
+        for chunk in in_chunks(hashes)
+        for content_hash in session.scalars(
+            select(row.content_hash).where(row.content_hash.in_(chunk), row.stored_at < before)
+        )
+    ]
+
+
+def collect_images(session: Session, hashes: Sequence[str]) -> int:
+    """Delete those of these images that no sample shows."""
     is_shown = exists().where(SampleImageRow.content_hash == ImageRow.content_hash)
-    orphans = delete(ImageRow).where(ImageRow.stored_at < before, ~is_shown)
-    return session.connection().execute(orphans).rowcount
+    return sum(
+        session.connection()
+        .execute(delete(ImageRow).where(ImageRow.content_hash.in_(chunk), ~is_shown))
+        .rowcount
+        for chunk in in_chunks(hashes)
+    )
 
 
 def _reference_has_content() -> ColumnElement[bool]:
@@ -176,15 +237,16 @@ def _reference_has_content() -> ColumnElement[bool]:
     return or_(*(column.is_not(None) for column in columns))
 
 
-def _forget_until(session: Session, last: Iterable[Row[str, datetime]]) -> None:
+def _forget_until(session: Session, last: Mapping[str, datetime]) -> None:
     """Let no window be due that has lost samples, or that was measured and forgotten."""
     row = StreamRow
-    for stream, until in last:
-        session.execute(
+    if last:
+        session.connection().execute(
             update(row)
             .where(
-                row.name == stream,
-                or_(row.forgotten_until.is_(None), row.forgotten_until < until),
+                row.name == bindparam("stream"),
+                or_(row.forgotten_until.is_(None), row.forgotten_until < bindparam("until")),
             )
-            .values(forgotten_until=until)
+            .values(forgotten_until=bindparam("until")),
+            [{"stream": stream, "until": until} for stream, until in last.items()],
         )

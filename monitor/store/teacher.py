@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.orm import Session
 
 from monitor.store.statements import insert_into
@@ -72,9 +72,10 @@ def has_asks(session: Session) -> bool:
 def drop_asks(session: Session, before: datetime) -> Counter[Skip]:
     """Let go of what came in before, was tried too often, or has a target by now."""
     ask, row = TeacherAskRow, SampleRow
-    answered = select(row.id).where(row.has_target.is_(True))
+    # Each ask looks at its sample: samples are many and asks are few. So in ``claim_ask``.
+    is_answered = exists().where(row.id == ask.sample_id, row.has_target.is_(True))
     conditions = {
-        Skip.TARGET_CAME: ask.sample_id.in_(answered),
+        Skip.TARGET_CAME: is_answered,
         Skip.EXPIRED: ask.stored_at < before,
         Skip.GIVEN_UP: ask.attempts >= MAX_ATTEMPTS,
     }
@@ -97,7 +98,7 @@ def claim_ask(session: Session, now: datetime, lease: timedelta) -> Ask | None:
             row.encoder_digest.is_not(None),
             row.has_target.is_(False),
         )
-        .order_by(row.id)
+        .order_by(ask.sample_id)
         .limit(1)
     ).one_or_none()
     if found is None:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -5,6 +6,7 @@ import pytest
 import structlog
 from sqlalchemy import func, select
 
+from monitor.service import retain_job
 from monitor.service.retain_job import ORPHAN_AGE, RetainJob, RetentionRules
 from monitor.store.engine import Database
 from monitor.store.tables import (
@@ -54,13 +56,19 @@ def left(rig: Rig) -> dict[str, int]:
         return {name: session.scalar(select(func.count(c))) or 0 for name, c in columns.items()}
 
 
-def retain(rig: Rig, age: timedelta, rules: RetentionRules = RULES) -> list[object]:
+def retain(
+    rig: Rig,
+    age: timedelta,
+    rules: RetentionRules = RULES,
+    pause: Callable[[float], bool] = lambda _: False,
+) -> list[object]:
     with structlog.testing.capture_logs() as logs:
         RetainJob(
             database=rig.database,
             clock=Clock(NOW + age),
             rules=rules,
             data_dir=rig.settings.data_dir,
+            pause=pause,
         )()
     return [entry["event"] for entry in logs]
 
@@ -106,6 +114,32 @@ def test_each_kind_goes_at_its_age(rig: Rig, age: timedelta, gone: set[str]) -> 
 def test_running_twice_deletes_nothing_more(rig: Rig) -> None:
     assert retain(rig, 8 * DAY) == ["retention_applied"]
     assert retain(rig, 8 * DAY) == []
+
+
+def test_others_see_and_write_between_two_parts_of_what_goes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def pause(_: float) -> bool:
+        with rig.database.begin():
+            seen.append(left(rig)["samples"])
+        return False
+
+    monkeypatch.setattr(retain_job, "PART", 12)
+    retain(rig, 31 * DAY, pause=pause)
+    assert sorted({30, 18, 6} & set(seen), reverse=True) == [30, 18, 6]
+    assert left(rig)["samples"] == 0
+
+
+def test_what_is_left_when_told_to_stop_goes_the_next_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retain_job, "PART", 12)
+    retain(rig, 31 * DAY, pause=lambda _: True)
+    before = left(rig)["samples"]
+    retain(rig, 31 * DAY)
+    assert (before, left(rig)["samples"]) == (18, 0)
 
 
 def test_without_content_retention_texts_go_once_they_are_embedded(rig: Rig) -> None:

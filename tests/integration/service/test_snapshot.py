@@ -18,6 +18,7 @@ from tests.integration.service.parts import (
     Rig,
     admit,
     exchange,
+    late_target,
     small_settings,
     store_reference,
     traffic,
@@ -56,10 +57,25 @@ def test_what_was_not_measured_since_is_not_read_again_unless_asked(rig: Rig) ->
     shown = rig.around.publisher
     shown.refresh()
     before = shown.latest().streams["llava"].measurements
-    shown.refresh(again=False)
+    shown.refresh(again=())
     assert shown.latest().streams["llava"].measurements is before
-    shown.refresh()
+    shown.refresh(again={"llava"})
     assert shown.latest().streams["llava"].measurements is not before
+
+
+def test_streams_that_were_not_measured_are_not_read_again_with_those_that_were(rig: Rig) -> None:
+    shown = rig.around.publisher
+    admit(rig.around.intake, [exchange(f"o{i}", i / 2, stream="other") for i in range(30)])
+    rig.work()
+    shown.refresh()
+    before = shown.latest().streams
+    admit(rig.around.intake, [late_target("o1", stream="other")])
+    rig.work()
+    assert rig.jobs.measure.measured == {"other"}
+    shown.refresh(again=rig.jobs.measure.measured)
+    after = shown.latest().streams
+    assert after["llava"].measurements is before["llava"].measurements
+    assert after["other"].measurements is not before["other"].measurements
 
 
 def test_a_new_window_is_seen_at_once(rig: Rig) -> None:
@@ -68,7 +84,7 @@ def test_a_new_window_is_seen_at_once(rig: Rig) -> None:
     before = shown.latest().streams["llava"].measurements
     admit(rig.around.intake, traffic(60, 12, start=12, seed=1))
     rig.work()
-    shown.refresh(again=False)
+    shown.refresh(again=())
     after = shown.latest().streams["llava"].measurements
     assert after[0].window.end > before[0].window.end
 

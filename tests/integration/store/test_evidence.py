@@ -15,6 +15,7 @@ from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowS
 from monitor.stats.sequential import Evidence, accumulate
 from monitor.store.evidence import GAP, record_evidence, with_newest_evidence
 from monitor.store.retention import forget_measurements
+from monitor.store.streams import ensure_streams
 from monitor.store.tables import EvidenceRow
 from monitor.store.windows import measurements_between, measurements_of, record_window
 from tests.integration.store.builders import HOUR, NOW, START, STREAM
@@ -176,6 +177,7 @@ def test_the_newest_window_shows_the_evidence_of_the_last_counted_one(session: S
 
 def test_evidence_is_forgotten_with_its_window_and_the_run_goes_on(session: Session) -> None:
     long_ago = NOW - timedelta(days=9)
+    ensure_streams(session, [STREAM], NOW)
     count(session, measured(0, 0.9), measured_at=long_ago)
     count(session, measured(1, 0.9))
     forget_measurements(session, NOW - timedelta(days=1))

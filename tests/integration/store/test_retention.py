@@ -12,7 +12,9 @@ from monitor.store.retention import (
     forget_content,
     forget_early_targets,
     forget_measurements,
+    forget_pictures,
     forget_samples,
+    orphaned_images,
 )
 from monitor.store.samples import keep_candidates, window_samples
 from monitor.store.streams import ensure_streams
@@ -74,7 +76,7 @@ def test_content_of_old_samples_goes_and_everything_measured_stays(session: Sess
 
 def test_content_that_is_still_to_be_embedded_stays(session: Session) -> None:
     keep_at(session, NOW, "a", 0, "h")
-    assert forget_content(session, LATER) == 0
+    assert (forget_content(session, LATER), forget_pictures(session, LATER)) == (0, 0)
     assert files(session) == {"h": (b"file", None)}
 
 
@@ -82,7 +84,7 @@ def test_content_of_a_sample_that_was_given_up_goes(session: Session) -> None:
     keep_at(session, NOW, "a", 0, "h")
     for _ in range(MAX_ATTEMPTS):
         claim_pending(session, 1, NOW, 0 * MINUTE)
-    assert forget_content(session, LATER) == 1
+    assert (forget_content(session, LATER), forget_pictures(session, LATER)) == (1, 1)
     assert files(session) == {"h": (None, None)}
 
 
@@ -103,7 +105,7 @@ def test_a_picture_stays_as_long_as_a_younger_sample_shows_it(session: Session) 
     record_image_vectors(session, DIGEST, hashes)
     keep_at(session, LATER, "b", 1, "twice")
     embed(session)
-    forget_content(session, LATER)
+    forget_pictures(session, LATER)
     assert files(session) == {"once": (None, None), "twice": (None, b"small")}
 
 
@@ -113,7 +115,7 @@ def test_a_file_that_went_before_it_was_embedded_comes_back_with_its_image(
     keep_at(session, NOW, "a", 0, "h")
     for _ in range(MAX_ATTEMPTS):
         claim_pending(session, 1, NOW, 0 * MINUTE)
-    forget_content(session, LATER)
+    forget_pictures(session, LATER)
     keep_at(session, LATER, "b", 1, "h")
     assert files(session) == {"h": (b"file", None)}
 
@@ -176,8 +178,8 @@ def test_early_targets_go_when_their_exchange_never_came(session: Session) -> No
 def test_images_that_no_sample_shows_are_collected(session: Session) -> None:
     keep(session, candidate("b", 2, images=[image("gone"), image("shared")]), per_pane=1)
     keep(session, candidate("a", 1, images=[image("shared")]), per_pane=1)
-    assert collect_images(session, NOW) == 0
-    assert collect_images(session, LATER) == 1
+    assert orphaned_images(session, NOW) == []
+    assert collect_images(session, orphaned_images(session, LATER)) == 1
     assert list(files(session)) == ["shared"]
 
 
@@ -187,7 +189,8 @@ def test_forgetting_with_nothing_there_is_no_problem(session: Session) -> None:
         forget_samples,
         forget_measurements,
         forget_early_targets,
-        collect_images,
+        forget_pictures,
     )
     assert [each(session, NOW) for each in forget] == [0] * 5
+    assert collect_images(session, orphaned_images(session, NOW)) == 0
     assert session.scalar(select(func.count()).select_from(SampleRow)) == 0
