@@ -141,17 +141,22 @@ class Embedded:
         }
 
     @classmethod
-    def from_arrays(cls, arrays: Arrays) -> Self:
-        """Inverse of ``to_arrays``; ids are positions."""
+    def from_arrays(cls, arrays: Arrays, at: Ints | None = None) -> Self:
+        """Inverse of ``to_arrays``, of all or of those at some positions; ids are positions."""
+        has_image, has_target = (
+            arrays[mask].astype(np.bool_) for mask in ("has_image", "has_target")
+        )
+        at = np.arange(len(has_image)) if at is None else at
+        states = arrays.get("image_state")
         return cls(
-            ids=tuple(str(i) for i in range(len(arrays["z_t"]))),
-            z_t=arrays["z_t"].astype(np.float32),
-            z_y=arrays["z_y"].astype(np.float32),
-            z_v=arrays["z_v"].astype(np.float32),
-            has_image=arrays["has_image"].astype(np.bool_),
-            z_target=arrays["z_target"].astype(np.float32),
-            has_target=arrays["has_target"].astype(np.bool_),
-            image_state=arrays.get("image_state"),
+            ids=tuple(map(str, at.tolist())),
+            z_t=arrays["z_t"][at].astype(np.float32),
+            z_y=arrays["z_y"][at].astype(np.float32),
+            z_v=arrays["z_v"][_rows_of(has_image, at)].astype(np.float32),
+            has_image=has_image[at],
+            z_target=arrays["z_target"][_rows_of(has_target, at)].astype(np.float32),
+            has_target=has_target[at],
+            image_state=None if states is None else states[at],
         )
 
 
@@ -189,9 +194,8 @@ class FrozenReference:
     lost_share: float = 0.0  # of its exchanges that came with an image, those without a vector
 
     @classmethod
-    def of(cls, arrays: Arrays) -> Self:
-        """From the stored arrays: what is quick to compute is computed again."""
-        density, calibration = parts_of(arrays)
+    def of(cls, arrays: Arrays, density: Embedded, calibration: Embedded) -> Self:
+        """From the stored arrays and their parts: what is quick to compute is computed again."""
         smallest = int(arrays["smallest_window"][0])
         known = {p for p in Population if is_enough(p, density, calibration, smallest)}
         spectra = {
@@ -311,8 +315,8 @@ class Reference:
                 got=digest,
                 remedy="build the reference again",
             )
-        density, _ = parts_of(arrays)
-        frozen = FrozenReference.of(arrays)
+        density, calibration = parts_of(arrays)
+        frozen = FrozenReference.of(arrays, density, calibration)
         return cls(
             name=version.name,
             digest=digest,
@@ -348,9 +352,8 @@ class Reference:
 
 def parts_of(arrays: Arrays) -> tuple[Embedded, Embedded]:
     """Density and calibration part of the stored vectors."""
-    embedded = Embedded.from_arrays(arrays)
     density, calibration = (
-        embedded.take(np.flatnonzero(arrays["part"] == i)) for i in range(len(PARTS))
+        Embedded.from_arrays(arrays, np.flatnonzero(arrays["part"] == i)) for i in range(len(PARTS))
     )
     return density, calibration
 

@@ -121,7 +121,7 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
         neighbourhood = Neighbourhood.of(density, np.flatnonzero(~in_calibration), folder=None)
         arrays = vectors | _network_arrays(assessed)
         arrays |= _novelty_arrays(density, neighbourhood, has_images=has_images)
-        frozen = FrozenReference.of(arrays)
+        frozen = FrozenReference.of(arrays, density, calibration)
         nulls = draw_nulls(
             frozen,
             calibration,

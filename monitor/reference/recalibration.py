@@ -68,7 +68,7 @@ def redrawn(
     kept["smallest_window"] = np.array([smallest_window])
     density, calibration = parts_of(kept)
     with single_threaded():
-        frozen = FrozenReference.of(kept)
+        frozen = FrozenReference.of(kept, density, calibration)
         positions = np.flatnonzero(kept["part"] == PARTS.index(DENSITY))
         neighbourhood = Neighbourhood.of(density, positions, folder=None)
         nulls = draw_nulls(

@@ -104,7 +104,7 @@ def consumed(**settings: Any) -> tuple[Rows, BuiltReference]:
             null_draws=4,
             **settings,
         )
-        frozen = artefact.FrozenReference.of(built.arrays)
+        frozen = artefact.FrozenReference.of(built.arrays, *artefact.parts_of(built.arrays))
     stored = Embedded.from_arrays(built.arrays)
     density = np.flatnonzero(built.arrays["part"] == artefact.PARTS.index(artefact.DENSITY))
     for modality, z in zip(artefact.Modality, (stored.z_v, stored.z_t, stored.z_y), strict=True):

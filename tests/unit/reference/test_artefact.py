@@ -8,7 +8,7 @@ import pytest
 
 from monitor.errors import ReferenceMismatchError
 from monitor.records import Modality
-from monitor.reference.artefact import Embedded, Population
+from monitor.reference.artefact import Embedded, Population, parts_of
 from monitor.reference.build import BuiltReference, build
 from tests.populations import loaded, traffic
 
@@ -43,6 +43,23 @@ def test_a_mask_takes_what_its_positions_take() -> None:
         events.take(np.flatnonzero(events.has_image)),
     )
     assert rows_by_id(by_mask) == rows_by_id(by_position)
+
+
+def test_a_part_is_what_is_taken_of_all_that_is_stored() -> None:
+    rng = np.random.default_rng(8)
+    events = replace(
+        traffic(60, seed=8, image_share=0.6, target_share=0.4),
+        image_state=rng.integers(0, 4, 60).astype(np.uint8),
+    )
+    arrays = {**events.to_arrays(), "part": rng.integers(0, 2, 60).astype(np.uint8)}
+    whole = Embedded.from_arrays(arrays)
+    for number, part in enumerate(parts_of(arrays)):
+        expected = whole.take(np.flatnonzero(arrays["part"] == number))
+        assert part.ids == expected.ids
+        for column in ("z_t", "z_y", "z_v", "z_target", "has_image", "has_target", "image_state"):
+            got, wanted = getattr(part, column), getattr(expected, column)
+            assert got.dtype == wanted.dtype
+            np.testing.assert_array_equal(got, wanted)
 
 
 def test_distances_are_taken_along() -> None:
