@@ -1,5 +1,7 @@
 """The references in use, loaded once and kept in memory."""
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +11,16 @@ from monitor.reference.artefact import Neighbourhood, Reference
 from monitor.reference.signals import single_threaded
 from monitor.service.overlap import MadeFrom
 from monitor.store.engine import Database
-from monitor.store.references import find_reference, load_arrays, reference_positions
+from monitor.store.references import (
+    find_reference,
+    load_arrays,
+    reference_positions,
+    stored_digests,
+)
 
 INDEXES = "references"  # folder of the FAISS files, one folder a digest
-KEPT = 8  # a reference of 5,000 exchanges takes some 60 MB
+KEPT = 8  # one of 5,000 exchanges takes some 80 MiB, and as much again while it is loaded
+ASKED_AGAIN = 60.0  # seconds after which it is asked again which references are still stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +35,9 @@ class LoadedReference:
 class ReferenceShelf:
     """Loads references by digest; the database is the truth, the FAISS files are a cache.
 
-    ``encoder_digest`` None takes references of any encoders, to look at what is stored.
+    ``encoder_digest`` None takes references of any encoders, to look at what is stored. Whoever
+    asks for any, a minute after the last time, makes it let go of those that were deleted or,
+    because something in them was to be forgotten, replaced.
     """
 
     def __init__(
@@ -37,11 +47,14 @@ class ReferenceShelf:
         data_dir: Path,
         encoder_digest: str | None,
         encoder_name: str = "others",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._folder = data_dir / INDEXES
         self._encoder_digest = encoder_digest
         self._encoder_name = encoder_name
+        self._clock = clock
+        self._asked = clock()
         self._loaded: dict[str, LoadedReference] = {}
 
     def get(self, digest: str) -> LoadedReference:
@@ -51,11 +64,19 @@ class ReferenceShelf:
             ReferenceNotFoundError: if it is not in the database.
             ReferenceMismatchError: if it was built with other encoders.
         """
+        if self._clock() >= self._asked + ASKED_AGAIN:
+            self._drop_deleted()
         if digest not in self._loaded:
             while len(self._loaded) >= KEPT:
                 self._loaded.pop(next(iter(self._loaded)))
             self._loaded[digest] = self._load(digest)
         return self._loaded[digest]
+
+    def _drop_deleted(self) -> None:
+        with self._database.read() as session:
+            stored = stored_digests(session)
+        self._loaded = {d: loaded for d, loaded in self._loaded.items() if d in stored}
+        self._asked = self._clock()
 
     def _load(self, digest: str) -> LoadedReference:
         with self._database.read() as session:

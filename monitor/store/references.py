@@ -94,6 +94,11 @@ def list_references(session: Session) -> list[ReferenceVersion]:
     ]
 
 
+def stored_digests(session: Session) -> set[str]:
+    """Of every version, without what is said of it."""
+    return set(session.scalars(select(ReferenceRow.digest)))
+
+
 def find_reference(session: Session, name_or_digest: str) -> ReferenceVersion:
     """The newest version of this name, or the one of ``name@digest`` or ``digest``, even cut short.
 

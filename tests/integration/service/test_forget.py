@@ -1,7 +1,9 @@
 """Exchanges that somebody asked to be forgotten are nowhere afterwards."""
 
+import gc
+import weakref
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ import pytest
 import structlog
 from sqlalchemy import select, text
 
-from monitor.errors import ReferenceTooSmallError, StoreError
+from monitor.errors import ReferenceNotFoundError, ReferenceTooSmallError, StoreError
 from monitor.records import ReferenceSample, ReferenceVersion
 from monitor.reference.artefact import Reference, digest_of
 from monitor.service.forget import Forgetter, Forgotten, forget_indexes
+from monitor.service.shelf import ASKED_AGAIN, ReferenceShelf
 from monitor.store.engine import Database, open_database
 from monitor.store.forgetting import Wanted
 from monitor.store.pending import claim_pending, record_embeddings
@@ -279,6 +282,50 @@ def test_indexes_of_references_that_are_stored_stay(rig: Rig, tmp_path: Path) ->
     assert forget_indexes(rig.database, tmp_path) == 1
     assert [f.name for f in (tmp_path / "references").iterdir()] == [stored]
     assert forget_indexes(rig.database, tmp_path / "nowhere") == 0
+
+
+@dataclass
+class Seconds:
+    """A clock that is set."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def shelf_of(rig: Rig, clock: Seconds) -> ReferenceShelf:
+    return ReferenceShelf(
+        database=rig.database,
+        data_dir=rig.settings.data_dir,
+        encoder_digest=None,
+        clock=clock,
+    )
+
+
+def test_a_replaced_reference_is_in_memory_no_more_a_minute_later(rig: Rig) -> None:
+    old, clock = store_known_reference(rig.database, names(ANIMAL)), Seconds()
+    shelf = shelf_of(rig, clock)
+    vectors = weakref.ref(shelf.get(old).made_from.z_t)
+    forget(rig, Wanted(exchange_id=ANIMAL))
+    with rig.database.read() as session:
+        new = active_references(session)["*"]
+    shelf.get(new)
+    assert vectors() is not None
+    clock.now += ASKED_AGAIN
+    assert ANIMAL not in shelf.get(new).made_from.positions
+    gc.collect()
+    assert vectors() is None
+    with pytest.raises(ReferenceNotFoundError):
+        shelf.get(old)
+
+
+def test_a_reference_that_is_still_stored_is_not_loaded_again(rig: Rig) -> None:
+    digest, clock = store_known_reference(rig.database, names()), Seconds()
+    shelf = shelf_of(rig, clock)
+    loaded = shelf.get(digest)
+    clock.now += ASKED_AGAIN
+    assert shelf.get(digest) is loaded
 
 
 def test_the_log_tells_counts_and_nothing_of_what_was_forgotten(rig: Rig) -> None:
