@@ -20,9 +20,9 @@ from monitor.service.privacy import Privacy
 from monitor.store.counters import add_counts
 from monitor.store.cursors import cursors_of, save_cursor
 from monitor.store.engine import Database
-from monitor.store.panes import PaneKey, count_exchanges, pane_thresholds
+from monitor.store.keeping import keep_candidates
+from monitor.store.panes import PaneKey, count_exchanges
 from monitor.store.quarantine import quarantine
-from monitor.store.samples import keep_candidates, sample_times
 from monitor.store.streams import (
     ensure_streams,
     known_streams,
@@ -153,10 +153,9 @@ class Intake:
                 if _is_read_already(session, batch):
                     self._times.pop((batch.source, batch.partition), None)
                     return Receipt({})
-                self._store(session, batch, found, candidates)
+                thresholds = self._store(session, batch, found, candidates)
                 source = batch.counted_as or batch.source
                 add_counts(session, source, form.name, found.outcomes)
-                thresholds = self._full_panes(session, found.sampler)
             self._remember(batch, found, thresholds)
         return Receipt(+found.outcomes)  # without those that were none
 
@@ -245,12 +244,13 @@ class Intake:
 
     def _store(
         self, session: Session, batch: Batch, found: _Sorted, candidates: Sequence[Candidate]
-    ) -> None:
+    ) -> Mapping[PaneKey, int]:
         now = self._clock()
         tallies = found.sampler.tallies()
         ensure_streams(session, found.new_streams, now)
-        fresh, repeated = _without_repeats(session, candidates)
+        outcome = keep_candidates(session, candidates, self.rules.per_pane, now)
         # What is sent again is not seen again, else its pane would seem to have dropped something.
+        repeated = outcome.repeated
         seen = {(t.stream, t.pane_start): t.seen for t in tallies}
         seen = {pane: n - repeated[pane] - found.unreadable[pane] for pane, n in seen.items()}
         count_exchanges(session, seen)
@@ -263,13 +263,12 @@ class Intake:
             batch.partition,
             {stream: found.times[stream] for stream in {t.stream for t in tallies}},
         )
-        kept = keep_candidates(session, fresh, self.rules.per_pane, now)
         if share := self.rules.teacher_share:
-            names = ((c.exchange.stream, c.exchange.id) for c in fresh)
+            names = ((c.exchange.stream, c.exchange.id) for c in outcome.kept)
             plan_asks(session, [name for name in names if is_chosen(share, *name)], now)
         found.outcomes += Counter(
             {
-                SAMPLED: kept.kept,
+                SAMPLED: len(outcome.kept),
                 DUPLICATE: repeated.total() + found.sampler.duplicates,
                 ADMITTED: sum(seen.values()),
             }
@@ -279,6 +278,7 @@ class Intake:
         quarantine(session, batch.source, batch.partition, shown, now)
         if batch.cursor is not None:
             save_cursor(session, batch.cursor, now)
+        return outcome.thresholds
 
     def _store_targets(self, session: Session, found: _Sorted, now: datetime) -> None:
         if not found.targets:
@@ -298,24 +298,11 @@ class Intake:
         set_targets(session, in_time, now)
         found.outcomes[TARGET] += len(in_time)
 
-    def _full_panes(self, session: Session, sampler: PaneSampler[Wire]) -> dict[PaneKey, int]:
-        starts: dict[str, list[datetime]] = {}
-        for tally in sampler.tallies():
-            starts.setdefault(tally.stream, []).append(tally.pane_start)
-        return {
-            (stream, start): threshold
-            for stream, panes in starts.items()
-            for start, threshold in pane_thresholds(
-                session, stream, panes, self.rules.per_pane
-            ).items()
-            if threshold is not None
-        }
-
-    def _remember(self, batch: Batch, found: _Sorted, thresholds: dict[PaneKey, int]) -> None:
+    def _remember(self, batch: Batch, found: _Sorted, thresholds: Mapping[PaneKey, int]) -> None:
         assert self._streams is not None  # noqa: S101 - recalled before anything was sorted
         self._streams |= found.new_streams
         self._times[batch.source, batch.partition] = found.times
-        self._thresholds |= thresholds
+        self._thresholds.update(thresholds)
         while len(self._thresholds) > KNOWN_PANES_MAX:
             self._thresholds.pop(next(iter(self._thresholds)))
 
@@ -366,23 +353,3 @@ def _is_read_already(session: Session, batch: Batch) -> bool:
         return False
     committed = cursors_of(session, batch.source).get(batch.partition)
     return (committed.offset if committed else 0) != batch.offset
-
-
-def _without_repeats(
-    session: Session, candidates: Sequence[Candidate]
-) -> tuple[list[Candidate], Counter[PaneKey]]:
-    """The candidates that are neither kept already nor repeated among themselves, and the others.
-
-    The others are counted by the pane that they were offered to.
-    """
-    known = set(sample_times(session, [(c.exchange.stream, c.exchange.id) for c in candidates]))
-    fresh: list[Candidate] = []
-    repeated: Counter[PaneKey] = Counter()
-    for candidate in candidates:
-        key = candidate.exchange.stream, candidate.exchange.id
-        if key in known:
-            repeated[candidate.exchange.stream, candidate.pane_start] += 1
-        else:
-            known.add(key)
-            fresh.append(candidate)
-    return fresh, repeated

@@ -5,28 +5,23 @@ from collections.abc import Mapping
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from monitor.store.statements import insert_into
+from monitor.store.statements import Upsert
 from monitor.store.tables import CounterRow
 
 Count = tuple[str, str, str, int]
 
+_ADD = Upsert(CounterRow, lambda new: {"count": CounterRow.count + new["count"]})
+
 
 def add_counts(session: Session, source: str, form: str, counts: Mapping[str, int]) -> None:
     """Add to the counts by outcome."""
-    rows = [
-        {"source": source, "format": form, "outcome": outcome, "count": count}
-        for outcome, count in counts.items()
-        if count
-    ]
-    if not rows:
-        return
-    statement = insert_into(session, CounterRow)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[CounterRow.source, CounterRow.format, CounterRow.outcome],
-            set_={"count": CounterRow.count + statement.excluded.count},
-        ),
-        rows,
+    _ADD(
+        session,
+        [
+            {"source": source, "format": form, "outcome": outcome, "count": count}
+            for outcome, count in counts.items()
+            if count
+        ],
     )
 
 

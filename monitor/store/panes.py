@@ -7,10 +7,14 @@ from datetime import datetime
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from monitor.store.statements import in_chunks, insert_into
+from monitor.store.statements import Upsert, in_chunks
 from monitor.store.tables import PaneRow, SampleRow
 
 PaneKey = tuple[str, datetime]  # stream, start
+
+_CHANGE = Upsert(
+    PaneRow, lambda new: {"seen": PaneRow.seen + new["seen"], "revision": PaneRow.revision + 1}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +92,8 @@ def first_pane(session: Session, stream: str) -> datetime | None:
 
 
 def _change_panes(session: Session, seen: Mapping[PaneKey, int]) -> None:
-    if not seen:
-        return
-    statement = insert_into(session, PaneRow)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[PaneRow.stream, PaneRow.start],
-            set_={
-                "seen": PaneRow.seen + statement.excluded.seen,
-                "revision": PaneRow.revision + 1,
-            },
-        ),
+    _CHANGE(
+        session,
         [
             {"stream": stream, "start": start, "seen": n, "revision": 1, "settled_revision": 0}
             for (stream, start), n in seen.items()

@@ -1,20 +1,61 @@
 """Targets: which sample a label names, whose word counts, and labels that came before a sample."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.orm import Session
 
 from monitor.records import Candidate, LateTarget, TargetSource
 from monitor.store.panes import touch_panes
-from monitor.store.statements import in_chunks, insert_into
+from monitor.store.statements import Upsert, in_chunks
 from monitor.store.tables import EarlyTargetRow, SampleAliasRow, SampleRow, storable
 
 Name = tuple[str, str]  # stream, or nothing where the label names none; any name of an exchange
+
+
+# Put together once: for the few labels of a request that takes longer than running them.
+_COLUMNS = (
+    SampleRow.id,
+    SampleRow.stream,
+    SampleRow.exchange_id,
+    SampleRow.pane_start,
+    SampleRow.target,
+    SampleRow.target_source,
+)
+_OF_IDS = select(*_COLUMNS).where(SampleRow.exchange_id.in_(bindparam("texts", expanding=True)))
+_OF_ALIASES = (
+    select(*_COLUMNS, SampleAliasRow.alias)
+    .join(SampleRow, SampleRow.id == SampleAliasRow.sample_id)
+    .where(SampleAliasRow.alias.in_(bindparam("texts", expanding=True)))
+)
+_GIVEN = {"has_target": True, "encoder_digest": None, "attempts": 0}
+_GIVE = (
+    update(SampleRow)
+    .where(SampleRow.id == bindparam("key"))
+    .values(target=bindparam("given"), target_source=TargetSource.LOGGED, **_GIVEN)
+)
+_TEACH = (
+    update(SampleRow)
+    .where(SampleRow.id == bindparam("key"), SampleRow.has_target.is_(False))
+    .values(target=bindparam("given"), target_source=TargetSource.TEACHER, **_GIVEN)
+    .returning(SampleRow.stream, SampleRow.pane_start)
+)
+_SOME_EARLY = select(EarlyTargetRow.stream).limit(1)
+_TAKE_EARLY = (
+    delete(EarlyTargetRow)
+    .where(
+        EarlyTargetRow.stream == bindparam("stream"),
+        EarlyTargetRow.exchange_id.in_(bindparam("texts", expanding=True)),
+    )
+    .returning(EarlyTargetRow.exchange_id, EarlyTargetRow.target)
+)
+_KEEP_ASIDE = Upsert(
+    EarlyTargetRow, lambda new: {"target": new["target"], "stored_at": new["stored_at"]}
+)
 
 
 class TargetOutcome(StrEnum):
@@ -42,24 +83,15 @@ def samples_named(session: Session, names: Iterable[Name]) -> dict[Name, list[Na
     """The samples of each name. Those whose id it is come before all whose further name it is."""
     asked = {(storable(stream), storable(text)): (stream, text) for stream, text in names}
     texts = sorted({text for _, text in asked})
-    row, alias = SampleRow, SampleAliasRow
-    columns = (
-        row.id,
-        row.stream,
-        row.exchange_id,
-        row.pane_start,
-        row.target,
-        row.target_source,
-    )
+    connection = session.connection()
     by_id = defaultdict[str, list[NamedSample]](list)
     by_alias = defaultdict[str, list[NamedSample]](list)
     for chunk in in_chunks(texts):
-        for found in session.execute(select(*columns).where(row.exchange_id.in_(chunk))):
+        for found in connection.execute(_OF_IDS, {"texts": chunk}):
             sample = NamedSample(*found)
             by_id[sample.exchange_id].append(sample)
-        of_aliases = select(*columns, alias.alias).join(row, row.id == alias.sample_id)
-        for id_, stream, name, start, target, source, text in session.execute(
-            of_aliases.where(alias.alias.in_(chunk))
+        for id_, stream, name, start, target, source, text in connection.execute(
+            _OF_ALIASES, {"texts": chunk}
         ):
             by_alias[text].append(NamedSample(id_, stream, name, start, target, source))
 
@@ -104,28 +136,28 @@ def set_targets(
             outcomes[name] = TargetOutcome.JOINED
             changed[sample.id] = sample, target
     if changed:
-        session.execute(
-            update(SampleRow),
-            [
-                {"id": id_, **_given(target, TargetSource.LOGGED)}
-                for id_, (_, target) in changed.items()
-            ],
+        session.connection().execute(
+            _GIVE, [{"key": id_, "given": target} for id_, (_, target) in changed.items()]
         )
         touch_panes(session, {(s.stream, s.pane_start) for s, _ in changed.values()})
-    early = {name: wanted[name] for name in wanted if outcomes[name] is TargetOutcome.EARLY}
-    _keep_aside(session, early, now)
+    _KEEP_ASIDE(
+        session,
+        [
+            {"stream": stream, "exchange_id": text, "target": target, "stored_at": now}
+            for (stream, text), target in wanted.items()
+            if outcomes[stream, text] is TargetOutcome.EARLY
+        ],
+    )
     return outcomes
 
 
 def set_teacher_target(session: Session, sample_id: int, target: str) -> bool:
     """Give a sample the teacher's answer; False if it has a target by now, or is gone."""
-    row = SampleRow
-    pane = session.execute(
-        update(row)
-        .where(row.id == sample_id, row.has_target.is_(False))
-        .values(**_given(storable(target), TargetSource.TEACHER))
-        .returning(row.stream, row.pane_start)
-    ).one_or_none()
+    pane = (
+        session.connection()
+        .execute(_TEACH, {"key": sample_id, "given": storable(target)})
+        .one_or_none()
+    )
     if pane is None:
         return False
     touch_panes(session, [(pane.stream, pane.pane_start)])
@@ -137,16 +169,14 @@ def take_early_targets(session: Session, chosen: Sequence[Candidate]) -> dict[Na
 
     A further name that two of them bear is no name.
     """
+    connection = session.connection()
+    if connection.scalar(_SOME_EARLY) is None:
+        return {}  # as a rule
     owners = _owners(chosen)
-    row = EarlyTargetRow
     taken: dict[Name, str] = {
         (stream, text): target
         for stream, texts in by_stream(owners)
-        for text, target in session.execute(
-            delete(row)
-            .where(row.stream == stream, row.exchange_id.in_(texts))
-            .returning(row.exchange_id, row.target)
-        )
+        for text, target in connection.execute(_TAKE_EARLY, {"stream": stream, "texts": texts})
     }
     # In the order of the owners, so that what named an exchange more exactly comes last.
     return {owners[name]: taken[name] for name in owners if name in taken}
@@ -181,30 +211,3 @@ def _owners(chosen: Sequence[Candidate]) -> dict[Name, Name]:
         for name, keys in sorted(names.items())
         if len(keys) == 1
     }
-
-
-def _given(target: str, source: TargetSource) -> dict[str, object]:
-    return {
-        "target": target,
-        "has_target": True,
-        "target_source": source,
-        "encoder_digest": None,
-        "attempts": 0,
-    }
-
-
-def _keep_aside(session: Session, targets: Mapping[Name, str], now: datetime) -> None:
-    if not targets:
-        return
-    statement = insert_into(session, EarlyTargetRow)
-    new = statement.excluded
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[EarlyTargetRow.stream, EarlyTargetRow.exchange_id],
-            set_={"target": new.target, "stored_at": new.stored_at},
-        ),
-        [
-            {"stream": stream, "exchange_id": text, "target": target, "stored_at": now}
-            for (stream, text), target in targets.items()
-        ],
-    )

@@ -354,7 +354,6 @@ STEPS = [
     "quarantine",
     "save_cursor",
     "add_counts",
-    "pane_thresholds",
 ]
 
 

@@ -18,8 +18,8 @@ from monitor.records import (
     WindowId,
     WindowSummary,
 )
+from monitor.store.keeping import keep_candidates
 from monitor.store.pending import claim_pending, record_embeddings
-from monitor.store.samples import keep_candidates
 
 NOW = datetime(2026, 3, 2, 8, tzinfo=UTC)  # when things are stored
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)  # when they happened

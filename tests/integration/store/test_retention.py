@@ -4,6 +4,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from monitor.records import ReferenceSample
+from monitor.store.keeping import keep_candidates
 from monitor.store.panes import count_exchanges, pane_states
 from monitor.store.pending import MAX_ATTEMPTS, claim_pending, record_image_vectors
 from monitor.store.references import reference_samples, save_reference
@@ -16,7 +17,7 @@ from monitor.store.retention import (
     forget_samples,
     orphaned_images,
 )
-from monitor.store.samples import keep_candidates, window_samples
+from monitor.store.samples import window_samples
 from monitor.store.streams import ensure_streams
 from monitor.store.tables import ImageRow, SampleRow
 from monitor.store.targets import set_target

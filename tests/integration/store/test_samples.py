@@ -9,13 +9,9 @@ from sqlalchemy.orm import Session
 
 from monitor.records import Candidate, ImageState, LateTarget, StoredImage
 from monitor.store.engine import Database
+from monitor.store.keeping import KeepOutcome, keep_candidates
 from monitor.store.panes import pane_states
-from monitor.store.samples import (
-    KeepOutcome,
-    keep_candidates,
-    sample_times,
-    window_samples,
-)
+from monitor.store.samples import sample_times, window_samples
 from monitor.store.tables import EarlyTargetRow, ImageRow, SampleImageRow, SampleRow
 from monitor.store.targets import TargetOutcome, set_target, set_targets
 from tests.integration.store.builders import (
@@ -50,14 +46,15 @@ def rows_in(session: Session, table: type) -> int:
 
 def test_a_pane_keeps_its_smallest_priorities(session: Session) -> None:
     outcome = keep_candidates(session, [candidate(f"e{p}", p) for p in (5, 1, 4, 2, 3)], 3, NOW)
-    assert outcome == KeepOutcome(kept=3, duplicates=0, evicted=0)
+    assert [c.priority for c in outcome.kept] == [1, 2, 3]
+    assert (outcome.repeated, outcome.evicted) == ({}, 0)
     assert kept(session) == ["e1", "e2", "e3"]
 
 
 def test_a_smaller_priority_displaces_the_largest(session: Session) -> None:
     keep(session, candidate("e5", 5), candidate("e3", 3), per_pane=2)
     outcome = keep_candidates(session, [candidate("e1", 1), candidate("e9", 9)], 2, NOW)
-    assert outcome == KeepOutcome(kept=1, duplicates=0, evicted=1)
+    assert ([c.priority for c in outcome.kept], outcome.evicted) == ([1], 1)
     assert kept(session) == ["e1", "e3"]
 
 
@@ -80,12 +77,13 @@ def test_equal_priorities_are_told_apart_by_id(session: Session) -> None:
 def test_an_exchange_that_is_kept_is_a_duplicate_in_any_pane(session: Session) -> None:
     keep(session, candidate("a", 1))
     again = [candidate("a", 1), candidate("a", 1, in_pane=3), candidate("b", 2), candidate("b", 2)]
-    assert keep_candidates(session, again, 10, NOW) == KeepOutcome(1, duplicates=3, evicted=0)
+    outcome = keep_candidates(session, again, 10, NOW)
+    assert outcome.repeated == {(STREAM, pane(0)): 2, (STREAM, pane(3)): 1}
     assert kept(session) == ["a", "b"]
 
 
 def test_no_candidates_are_no_change(session: Session) -> None:
-    assert keep_candidates(session, [], 10, NOW) == KeepOutcome(0, 0, 0)
+    assert keep_candidates(session, [], 10, NOW) == KeepOutcome()
 
 
 def test_a_pane_changes_only_when_what_it_keeps_does(session: Session) -> None:
@@ -99,8 +97,32 @@ def test_a_pane_changes_only_when_what_it_keeps_does(session: Session) -> None:
 
 def test_a_smaller_limit_takes_effect_with_the_next_candidate(session: Session) -> None:
     keep(session, *(candidate(f"e{p}", p) for p in range(5)), per_pane=5)
-    assert keep_candidates(session, [candidate("e9", 9)], 2, NOW) == KeepOutcome(0, 0, 3)
+    outcome = keep_candidates(session, [candidate("e9", 9)], 2, NOW)
+    assert outcome == KeepOutcome(evicted=3, thresholds={(STREAM, pane(0)): 1})
     assert (kept(session), revision(session)) == (["e0", "e1"], 2)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(data=st.data())
+def test_a_threshold_is_told_when_a_pane_drops_something_and_is_the_largest_it_keeps(
+    database: Database, data: st.DataObject
+) -> None:
+    priorities = data.draw(st.lists(st.integers(0, 9), min_size=1, max_size=20))
+    cut = data.draw(st.integers(0, len(priorities)))
+    per_pane = data.draw(st.integers(1, 6))
+    candidates = [candidate(f"e{i}", p) for i, p in enumerate(priorities)]
+    with database.begin() as session:
+        keep_candidates(session, candidates[:cut], per_pane, NOW)
+        before = len(kept(session))
+        outcome = keep_candidates(session, candidates[cut:], per_pane, NOW)
+        after = [s.priority for s in window_samples(session, STREAM, pane(0), pane(1))]
+        session.rollback()
+    has_dropped = before + len(candidates[cut:]) > per_pane
+    assert outcome.thresholds == ({(STREAM, pane(0)): max(after)} if has_dropped else {})
 
 
 def test_everything_about_a_sample_comes_back(session: Session) -> None:
@@ -123,7 +145,7 @@ def test_a_window_has_the_samples_of_panes_that_start_within_it(session: Session
 def test_ids_and_texts_that_no_database_can_hold_are_mended(session: Session) -> None:
     odd = candidate("a\x00\ud800", 1, text="t\x00\udfff", labels={"k\x00": "v\ud800"})
     keep(session, odd)
-    assert keep_candidates(session, [odd], 10, NOW).duplicates == 1
+    assert keep_candidates(session, [odd], 10, NOW).repeated == {(STREAM, pane(0)): 1}
     assert set_target(session, STREAM, "a\x00\ud800", "y\x00", NOW) is TargetOutcome.JOINED
     assert sample_times(session, [(STREAM, "a\x00\ud800")]) == {(STREAM, "a\x00\ud800"): pane(0)}
     (sample,) = window_samples(session, STREAM, pane(0), pane(1))
@@ -274,7 +296,8 @@ def test_two_writers_at_once_keep_what_one_would_have(database: Database) -> Non
 
 def test_thousands_of_candidates_in_one_go_are_no_problem(session: Session) -> None:
     many = [candidate(f"e{n}", n * 7919 % 10007, in_pane=n % 2) for n in range(5000)]
-    assert keep_candidates(session, many, 1500, NOW) == KeepOutcome(3000, 0, 0)
+    outcome = keep_candidates(session, many, 1500, NOW)
+    assert (len(outcome.kept), outcome.repeated, outcome.evicted) == (3000, {}, 0)
     keys = [(STREAM, f"e{n}") for n in range(5000)]
     assert len(sample_times(session, keys)) == 3000
     assert max(s.priority for s in window_samples(session, STREAM, pane(0), pane(1))) == max(
