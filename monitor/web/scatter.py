@@ -37,13 +37,15 @@ def scatter(found: Map, address: Callable[[MapPoint], str]) -> Markup:
                 f"{p.exchange_id}: adds {p.share:.2g}" if p.share is not None else p.exchange_id,
             )
         )
-    label = (
-        f"Map of {len(window)} events of the window and {len(reference)} of the reference; the "
-        "exchanges that add most are listed below"
+    said = (
+        f"{len(window)} exchanges of the window, {len(reference)} of the reference; those that add "
+        "most are listed above."
     )
+    # A picture that holds links is neither to those who hear it; what it says stands beneath.
     return Markup(
-        '<svg class="map" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>'
-    ).format(frame.width, frame.height, label, Markup("").join(dots))
+        '<figure class="map"><svg viewBox="0 0 {:g} {:g}" aria-hidden="true">{}</svg>'
+        '<figcaption class="age">{}</figcaption></figure>'
+    ).format(frame.width, frame.height, Markup("").join(dots), said)
 
 
 def _dot(place: str, kind: str, radius: float, to: str, title: str | None) -> Markup:

@@ -14,7 +14,4 @@ if (form && summary) {
     }
     summary.textContent = wanted ? `Shown: ${shown} of ${rows.length}.` : said;
   });
-  for (const name of ["state", "sort"]) {
-    form.elements.namedItem(name).addEventListener("change", () => form.requestSubmit());
-  }
 }

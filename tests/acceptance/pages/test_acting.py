@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.pages.conftest import Seen, measured_daemon
 from tests.acceptance.pages.hostile import STREAM, evil, shown
+from tests.acceptance.pages.rules import violations
 from tests.acceptance.prepared import SETTINGS, START
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
@@ -111,6 +112,30 @@ def test_a_new_normal_is_built_accepted_and_taken_back(actor: Seen) -> None:
     actor.assert_harmless()
 
 
+def test_acting_breaks_no_rule_of_accessibility(actor: Seen, browser: Browser) -> None:
+    broken = violations(actor.open("/promote", stream=STREAM))
+    actor.page.get_by_label("Traffic from").fill(f"{START:%Y-%m-%dT%H:%M}")
+    actor.page.get_by_label("Take windows too that were drifting").check()
+    actor.page.get_by_role("button", name="Build and show what changes").click()
+    expect(actor.page.locator("#task[data-running]")).to_be_visible()
+    broken += violations(actor.page)
+    actor.page.evaluate("window.is_here = true")
+    expect(actor.page.locator("#task:not([data-running])")).to_be_visible(timeout=SLOW)
+    expect(actor.page.locator("#told[role=status]")).to_have_text("It is done.")
+    assert actor.page.evaluate("window.is_here")  # the page was not loaded again meanwhile
+    broken += violations(actor.page) + violations(actor.open("/audit"))
+    exchange = open_window(actor).locator("article.exchange h3 a").first
+    exchange.click()
+    broken += violations(actor.page)
+    actor.page.get_by_role("link", name="Forget this exchange").click()
+    broken += violations(actor.page)
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{actor.address}/login")
+    assert broken + violations(page) == []
+    context.close()
+
+
 def test_an_exported_case_runs_nothing_and_asks_nobody(
     actor: Seen, browser: Browser, tmp_path: Path
 ) -> None:
@@ -132,6 +157,7 @@ def test_an_exported_case_runs_nothing_and_asks_nobody(
     assert all(width > 0 for width in seen.page.evaluate(widths))
     assert seen.page.evaluate("window.fired") == []
     assert [p for p in seen.problems if not p.startswith("foreign: data:")] == []
+    assert violations(seen.page) == []
     context.close()
 
 
