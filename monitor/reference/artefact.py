@@ -330,21 +330,6 @@ class Reference:
             density_positions=np.flatnonzero(arrays["part"] == PARTS.index(DENSITY)),
         )
 
-    def require_encoder(self, encoder_digest: str) -> None:
-        """Refuse embeddings of another encoder.
-
-        Raises:
-            ReferenceMismatchError: with both digests and the way out.
-        """
-        if encoder_digest != self.encoder_digest:
-            raise ReferenceMismatchError(
-                what=f"the encoder digest of reference {self.identity}",
-                expected=encoder_digest,
-                got=self.encoder_digest,
-                remedy="set the encoders it was built with, or build it again with "
-                "`mllm-monitor reference build`",
-            )
-
     def open_neighbourhood(self, folder: Path) -> Neighbourhood:
         """Neighbour indexes from their files below ``folder``, or built and written there."""
         return Neighbourhood.of(self.density, self.density_positions, folder / self.digest)

@@ -14,7 +14,6 @@ from tests.programs import program
 COMPOSE: Mapping[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: Mapping[str, Mapping[str, Any]] = COMPOSE["services"]
 OURS = {"migrate", "monitor", "reference", "traffic"}
-THAT_END = {"migrate", "reference"}
 
 
 def prometheus(path: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Requests and responses of KServe's logger: CloudEvents apart, joined by their id."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
@@ -74,21 +74,4 @@ class KServeFormat:
         yield call
 
 
-def structured(headers: Mapping[str, str], body: bytes, received: datetime) -> bytes:
-    """The line of an event in its binary form, whose attributes are ``Ce-`` headers.
-
-    Raises:
-        RecordRejectedError: if the body is no JSON.
-    """
-    attributes = {
-        name.lower().removeprefix("ce-"): value
-        for name, value in headers.items()
-        if name.lower().startswith("ce-")
-    }
-    attributes.setdefault("time", received.isoformat())
-    decode(_decode_any, body)
-    return msgspec.json.encode({**attributes, "data": Raw(body)})
-
-
 _decode_event = msgspec.json.Decoder(Event).decode
-_decode_any = msgspec.json.Decoder(Raw).decode

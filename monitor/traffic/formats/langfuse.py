@@ -193,10 +193,6 @@ def _text(value: Raw) -> str | None:
     return text
 
 
-def _unquoted(value: str | None) -> str | None:
-    return (_text(Raw(value.encode())) or value) if value else None
-
-
 _HEX = re.compile(r"[\da-fA-F]{32}")
 _decode_batch = msgspec.json.Decoder(Batch).decode
 _decode_body = msgspec.json.Decoder(Body).decode

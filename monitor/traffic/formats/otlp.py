@@ -56,24 +56,6 @@ class OtlpFormat:
         return genai_call(record, latest, self._uploads)
 
 
-def parse_traces(
-    payload: bytes, content_type: str, latest: datetime, uploads: Uploads = NO_UPLOADS
-) -> Iterator[Piece | Rejection]:
-    """What the body of a ``POST /v1/traces`` tells, to be given to a ``Joiner``.
-
-    Raises:
-        RecordRejectedError: if the body is no export at all.
-    """
-    return OtlpFormat(uploads, traces_reader(content_type)).pieces(payload, latest)
-
-
-def parse_logs(
-    payload: bytes, content_type: str, latest: datetime, uploads: Uploads = NO_UPLOADS
-) -> Iterator[Piece | Rejection]:
-    """As ``parse_traces``, of ``POST /v1/logs``."""
-    return OtlpFormat(uploads, logs_reader(content_type)).pieces(payload, latest)
-
-
 def traces_reader(content_type: str) -> Reader:
     """What reads traces sent with this content type.
 

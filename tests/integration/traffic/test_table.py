@@ -58,9 +58,6 @@ class Application:
         self.execute("INSERT INTO calls VALUES (?, ?)", *rows)
 
 
-Work = Callable[..., None]
-
-
 @pytest.fixture
 def application(tmp_path: Path) -> Application:
     return Application(tmp_path / "application.db")

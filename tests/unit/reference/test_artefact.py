@@ -113,11 +113,6 @@ def test_arrays_of_another_reference_are_refused(built: BuiltReference) -> None:
         loaded(other)
 
 
-def test_embeddings_of_another_encoder_are_refused(built: BuiltReference) -> None:
-    with pytest.raises(ReferenceMismatchError, match="aaaaaaaaaaaa"):
-        loaded(built).require_encoder("a" * 64)
-
-
 def test_neighbours_are_exchanges_of_the_density_part(
     built: BuiltReference, tmp_path: Path
 ) -> None:

@@ -1,7 +1,6 @@
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
 from itertools import permutations
 from typing import Any
 
@@ -17,14 +16,14 @@ from monitor.errors import RecordRejectedError
 from monitor.records import Exchange, Rejection
 from monitor.traffic.formats.call import Call, Piece
 from monitor.traffic.formats.detect import format_named
-from monitor.traffic.formats.otlp import OtlpFormat, parse_logs, parse_traces
+from monitor.traffic.formats.otlp import OtlpFormat, Reader, logs_reader, traces_reader
 from monitor.traffic.formats.streams import BY_FORMAT
 from monitor.traffic.formats.wire import Record
 from monitor.traffic.joining import Joiner
 from tests.unit.traffic.captured import LATEST, PROTOBUF, exchanges, payload, reasons
 from tests.unit.traffic.lines import NOON
 
-Parse = Callable[[bytes, str, datetime], Iterator[Piece | Rejection]]
+ReaderOf = Callable[[str], Reader]
 JSON = "application/json"
 TRACE, SPAN = "5b8efff798038103d269b633813fc60c", "eee19b7ec3c1b174"
 DETAILS = "gen_ai.client.inference.operation.details"
@@ -247,26 +246,32 @@ def test_an_inline_image_in_bytes_is_the_one_in_base64() -> None:
     assert image.data == png
 
 
+def pieces(reader_of: ReaderOf, body: bytes, content_type: str) -> Iterator[Piece | Rejection]:
+    """What the body of a post with this content type tells."""
+    return OtlpFormat(read=reader_of(content_type)).pieces(body, LATEST)
+
+
 EVERY_KIND = {**TOLD, "x": [1, 2.5, True, b"b", {"y": None}, {"z": "s"}]}
 
 
 @pytest.mark.parametrize(
-    ("parse", "message", "body"),
+    ("reader_of", "message", "body"),
     [
-        (parse_traces, ExportTraceServiceRequest(), traces(span(EVERY_KIND), FAILED, span())),
-        (parse_logs, ExportLogsServiceRequest(), logs(*told_one_by_one(), event(DETAILS, TOLD))),
+        (traces_reader, ExportTraceServiceRequest(), traces(span(EVERY_KIND), FAILED, span())),
+        (logs_reader, ExportLogsServiceRequest(), logs(*told_one_by_one(), event(DETAILS, TOLD))),
     ],
 )
-def test_protobuf_and_json_say_the_same(parse: Parse, message: Message, body: bytes) -> None:
+def test_protobuf_and_json_say_the_same(reader_of: ReaderOf, message: Message, body: bytes) -> None:
     ParseDict(_with_base64_ids(json.loads(body)), message)
-    in_json = [_comparable(p) for p in parse(body, f"{JSON}; charset=utf-8", LATEST)]
-    in_protobuf = [_comparable(p) for p in parse(message.SerializeToString(), PROTOBUF, LATEST)]
+    in_json = [_comparable(p) for p in pieces(reader_of, body, f"{JSON}; charset=utf-8")]
+    packed = message.SerializeToString()
+    in_protobuf = [_comparable(p) for p in pieces(reader_of, packed, PROTOBUF)]
     assert in_protobuf == in_json
     assert len(in_json) == 3
 
 
-@pytest.mark.parametrize("parse", [parse_traces, parse_logs])
-def test_a_body_that_is_no_export_is_refused_as_a_whole(parse: Parse) -> None:
+@pytest.mark.parametrize("reader_of", [traces_reader, logs_reader])
+def test_a_body_that_is_no_export_is_refused_as_a_whole(reader_of: ReaderOf) -> None:
     for body, kind, reason in [
         (b"\xff\xff", PROTOBUF, "broken_protobuf"),
         (b"{", JSON, "broken_json"),
@@ -274,13 +279,13 @@ def test_a_body_that_is_no_export_is_refused_as_a_whole(parse: Parse) -> None:
         (b"{}", "text/plain", "unknown_format"),
     ]:
         with pytest.raises(RecordRejectedError) as caught:
-            list(parse(body, kind, LATEST))
+            list(pieces(reader_of, body, kind))
         assert caught.value.reason == reason
 
 
 def test_the_captured_protobuf_is_the_captured_json_of_the_same_call() -> None:
-    (span_piece,) = parse_traces(payload("otlpjson_py_traces.json"), JSON, LATEST)
-    (event_piece,) = parse_logs(payload("otlpjson_py_logs_with_evaluation.json"), JSON, LATEST)
+    (span_piece,) = pieces(traces_reader, payload("otlpjson_py_traces.json"), JSON)
+    (event_piece,) = pieces(logs_reader, payload("otlpjson_py_logs_with_evaluation.json"), JSON)
     assert isinstance(span_piece, Call)
     assert isinstance(event_piece, Call)
     assert span_piece.id == event_piece.id
