@@ -9,9 +9,8 @@ from grafana.source.panels import Panel, Query, dashed
 CHOSEN = 'job=~"$job",instance=~"$instance"'
 
 
-def of_job(metric: str, matchers: str = "") -> str:
-    more = f",{matchers}" if matchers else ""
-    return f"mllm_monitor_{metric}{{{CHOSEN}{more}}}"
+def of_job(metric: str) -> str:
+    return f"mllm_monitor_{metric}{{{CHOSEN}}}"
 
 
 def rate_of(metric: str, by: str) -> str:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from time import monotonic
+from typing import NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -38,9 +39,14 @@ def put(line: str) -> None:
     try:
         print(line, flush=True)  # noqa: T201 - this is the terminal
     except BrokenPipeError:
-        # click would exit with 1, which says that drift was found.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        leave_quietly()
+
+
+def leave_quietly() -> NoReturn:
+    """End well: whoever reads standard output has had enough."""
+    # click would exit with 1, which says that drift was found.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(0)
 
 
 def put_json(value: object) -> None:
@@ -101,9 +107,9 @@ def _plain_progress() -> Report:
     return report
 
 
-def measurement_table(measurements: Iterable[Measurement], title: str | None = None) -> Table:
+def measurement_table(measurements: Iterable[Measurement]) -> Table:
     """Newest state of every signal of the whole stream, worst first is left to the reader."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for name in ("stream", "window", "signal"):
         table.add_column(name, overflow="fold")
     for name in ("n", "value", "normal", "threshold", "excess"):

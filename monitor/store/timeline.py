@@ -163,9 +163,7 @@ def _starts_where(
     )
 
 
-def worst_of_windows(
-    session: Session, stream: str, after: datetime, slice_key: str = ALL
-) -> list[WorstOfWindow]:
+def worst_of_windows(session: Session, stream: str, after: datetime) -> list[WorstOfWindow]:
     """The largest excess of every window that starts after a time, oldest first."""
     row = MeasurementRow
     is_out = func.max(case((row.verdict == Verdict.DRIFTING.value, 1), else_=0))
@@ -173,7 +171,7 @@ def worst_of_windows(
         select(row.window_start, row.window_end, func.max(row.excess_ratio), is_out)
         .where(
             row.stream == stream,
-            row.slice_key == slice_key,
+            row.slice_key == ALL,
             row.signal.in_(list(Signal)),
             row.window_start > after,
         )
