@@ -7,7 +7,7 @@ from sqlite3 import OperationalError
 from typing import Self
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError
@@ -204,9 +204,10 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _wait_for_turn(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        patience = f"{_BUSY_SECONDS * 1000:.0f}"  # the unit is milliseconds
-        connection.execute(select(func.set_config("lock_timeout", patience, True)))  # noqa: FBT003 - "for this transaction" in a function of the server
-        connection.execute(select(func.pg_advisory_xact_lock(_WRITE_LOCK)))
+        connection.exec_driver_sql(  # in one go, as each takes a way there and back
+            f"SET LOCAL lock_timeout = {_BUSY_SECONDS * 1000:.0f};"
+            f"SELECT pg_advisory_xact_lock({_WRITE_LOCK})"
+        )
 
 
 def _explain_failed_connect(context: ExceptionContext) -> None:
