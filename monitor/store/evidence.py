@@ -1,6 +1,7 @@
 """Evidence over windows: every counted window's scores, and what they say with those before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Self
@@ -13,6 +14,7 @@ from monitor.stats.sequential import Evidence, accumulate
 from monitor.store.tables import EvidenceRow
 
 GAP = 100  # windows; after a longer silence a run is not carried on
+AT_ONCE = 100  # rows that are read at once
 
 Key = tuple[str, str, str]  # reference, slice, signal
 
@@ -40,18 +42,26 @@ def record_evidence(session: Session, measurements: Sequence[Measurement]) -> No
     if not measurements:
         return
     stream, window, row = measurements[0].stream, measurements[0].window, EvidenceRow
-    reach = (GAP + 1) * (window.end - window.start)
-    near = session.scalars(
-        select(row)
-        .where(row.stream == stream, row.window_start >= window.start - reach)
-        .order_by(row.window_start, row.window_end)
-    ).all()
     place = (window.start, window.end)
-    runs = {_key(r): _Run.of(r) for r in near if (r.window_start, r.window_end) < place}
-    later = [r for r in near if (r.window_start, r.window_end) > place]
+    stored = select(row).where(row.stream == stream)
+    from_here = stored.where(row.window_start >= window.start)
+    later = [
+        r
+        for r in session.scalars(from_here.order_by(row.window_start, row.window_end))
+        if (r.window_start, r.window_end) > place
+    ]
+    new = [*(_row(m) for m in measurements), *later]
+    reach = (GAP + 1) * (window.end - window.start)
+    near = (
+        stored.where(row.window_start.between(window.start - reach, window.start))
+        .order_by(row.window_start.desc(), row.window_end.desc())
+        .execution_options(yield_per=AT_ONCE)
+    )
+    with closing(session.scalars(near)) as newest_first:
+        before = (r for r in newest_first if (r.window_start, r.window_end) < place)
+        runs = _newest_runs(before, {_key(r) for r in new})
     session.execute(delete(row).where(row.stream == stream, row.window_start >= window.start))
-    counted = _counted([*(_row(m) for m in measurements), *later], runs)
-    session.execute(insert(row), list(counted))
+    session.execute(insert(row), list(_counted(new, runs)))
 
 
 def with_newest_evidence(
@@ -83,6 +93,17 @@ def carrying(m: Measurement, row: EvidenceRow | None) -> Measurement:
         evidence_since=row.since,
         persistent=row.is_persistent,
     )
+
+
+def _newest_runs(newest_first: Iterable[EvidenceRow], wanted: set[Key]) -> dict[Key, _Run]:
+    """The first of each; nothing is read after the last of them, which mostly is near."""
+    runs: dict[Key, _Run] = {}
+    for row in newest_first:
+        if (key := _key(row)) in wanted:
+            runs.setdefault(key, _Run.of(row))
+            if len(runs) == len(wanted):
+                break
+    return runs
 
 
 def _counted(rows: Sequence[EvidenceRow], runs: dict[Key, _Run]) -> Iterator[dict[str, object]]:

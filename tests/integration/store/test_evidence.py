@@ -8,7 +8,7 @@ from functools import reduce
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, select
+from sqlalchemy import delete, event, select
 from sqlalchemy.orm import Session
 
 from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
@@ -185,3 +185,30 @@ def test_evidence_is_forgotten_with_its_window_and_the_run_goes_on(session: Sess
     left = session.scalars(select(EvidenceRow.window_start).order_by(EvidenceRow.window_start))
     assert list(left) == [window(1).start, window(2).start]
     assert found(session, 2).evidence == pytest.approx(expected([0.9] * 3).value)
+
+
+def test_counting_a_window_reads_no_further_back_than_the_runs_that_it_goes_on_with(
+    session: Session,
+) -> None:
+    slices = [ALL, *(f"tenant={i}" for i in range(10))]
+    loaded: list[EvidenceRow] = []
+    reads = []
+
+    def note(row: EvidenceRow, _: object) -> None:
+        loaded.append(row)
+
+    event.listen(EvidenceRow, "load", note)
+    for hour in range(9):
+        loaded.clear()
+        session.expunge_all()
+        count(
+            session,
+            *(
+                measured(hour, 0.5, signal=signal, slice_key=key)
+                for signal in Signal
+                for key in slices
+            ),
+        )
+        reads.append(len(loaded))
+    event.remove(EvidenceRow, "load", note)
+    assert reads[8] == reads[3]
