@@ -118,6 +118,13 @@ def create_app(parts: WebParts) -> FastAPI:
     return app
 
 
+# What the framework says of an address or a method of which there is nothing.
+_UNKNOWN = {
+    "Not Found": "No page has this address.",
+    "Method Not Allowed": "This address takes what a form sends, and is no page.",
+}
+
+
 class _SecurityHeaders:
     """Adds them to every answer; without the queue that FastAPI's own middleware puts between."""
 
@@ -161,7 +168,7 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
     @app.exception_handler(HTTPException)
     def in_words(request: Request, exc: HTTPException) -> Response:
         if "text/html" in request.headers.get("accept", ""):
-            return pages.error(exc.status_code, str(exc.detail))
+            return pages.error(exc.status_code, _UNKNOWN.get(str(exc.detail), str(exc.detail)))
         return error(exc.status_code, str(exc.detail), exc.headers)
 
     @app.exception_handler(WindowNotFoundError)

@@ -99,15 +99,17 @@ def stream_standing(
     if state.summary is None or not state.measurements:
         why = "no window has been measured yet" if state.summary is None else "nothing new for long"
         return Standing.UNKNOWN, State.UNKNOWN, why
+    length = state.summary.window.end - state.summary.window.start
+    is_silent = now - state.summary.measured_at > _FRESH_STEPS * slide + length
+    why = "no new window for a while" if is_silent else ""
     for question, standing in _OF_QUESTION.items():
         if state_of(of_question(state.measurements, question)) is State.DRIFTING:
-            return standing, State.DRIFTING, ""
+            return standing, State.DRIFTING, why
     look = state_of(state.measurements)
     if look is State.PERSISTENT:
-        return Standing.SLOW, look, ""
-    length = state.summary.window.end - state.summary.window.start
-    if now - state.summary.measured_at > _FRESH_STEPS * slide + length:
-        return Standing.SILENT, State.UNKNOWN, "no new window for a while"
+        return Standing.SLOW, look, why
+    if is_silent:
+        return Standing.SILENT, State.UNKNOWN, why
     return (Standing.CALM if look is State.CALM else Standing.UNKNOWN), look, ""
 
 

@@ -64,7 +64,10 @@ def make_templates(assets: Assets) -> Environment:
         times=times,
         percent=percent,
         said=said,
+        sentence=sentence,
         name=name,
+        plain=plain,
+        words=words,
         wording=wording,
     )
     return environment
@@ -145,6 +148,21 @@ def said(text: str | None) -> Markup:
         '<span class="more">all {:,} characters</span></summary>'
         '<bdi class="said">{}</bdi></details>'
     ).format(_visible(text[:CLAMP]), len(text), _visible(text[CLAMP:]))
+
+
+def plain(text: str) -> str:
+    """A name where no markup can be: in titles, choices and what is read aloud."""
+    return _INVISIBLE.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
+
+
+def words(reason: str | None) -> str:
+    """Why there is no value, as people write it."""
+    return (reason or "not measured").replace("_", " ")
+
+
+def sentence(message: str) -> str:
+    """What a program says, as a person begins and ends it."""
+    return f"{message[:1].upper()}{message[1:]}{'' if message.endswith(('.', '!', '?')) else '.'}"
 
 
 def _visible(text: str) -> Markup:

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from monitor.service.case import Map, MapPoint
 from monitor.web.drawing import Frame, Range
+from monitor.web.rendering import plain
 
 CLASSES = 4  # of window points, by how much they add; the last stand out most
 _RADII = (3.2, 3.6, 4.6, 6.0)
@@ -34,7 +35,7 @@ def scatter(found: Map, address: Callable[[MapPoint], str]) -> Markup:
                 f"window s{kind + 1}",
                 _RADII[kind],
                 address(p),
-                f"{p.exchange_id}: adds {p.share:.2g}" if p.share is not None else p.exchange_id,
+                _title(p),
             )
         )
     said = (
@@ -48,13 +49,18 @@ def scatter(found: Map, address: Callable[[MapPoint], str]) -> Markup:
     ).format(frame.width, frame.height, Markup("").join(dots), said)
 
 
-def _dot(place: str, kind: str, radius: float, to: str, title: str | None) -> Markup:
+def _dot(place: str, kind: str, radius: float, to: str, title: str) -> Markup:
     x, y = place.split()
     # Not in the order of the keyboard: hundreds of stops, and the list below has the same.
     return Markup(
         '<a href="{}" tabindex="-1"><circle class="{}" cx="{}" cy="{}" r="{:g}">'
         "<title>{}</title></circle></a>"
-    ).format(to, kind, x, y, radius, title or "")
+    ).format(to, kind, x, y, radius, title)
+
+
+def _title(p: MapPoint) -> str:
+    shown = plain(p.exchange_id or "")
+    return shown if p.share is None else f"{shown}: adds {p.share:.2g}"
 
 
 def _steps(shares: Sequence[float]) -> list[float]:

@@ -121,8 +121,10 @@ def as_columns(timeline: Timeline) -> dict[str, object]:
             columns["excess"][i] = p.excess_ratio
             columns["drifting"][i] = p.value if p.verdict is Verdict.DRIFTING else None
         signals[line.signal.value] = columns
+    # A stream that has just begun fills its charts, and not their right edge.
+    begun = timeline.windows[0].start if timeline.windows else timeline.start
     return {
-        "start": timeline.start.timestamp(),
+        "start": max(timeline.start, begun).timestamp(),
         "end": timeline.end.timestamp(),
         "window_end": [w.end.timestamp() for w in timeline.windows],
         "left_out": timeline.left_out,

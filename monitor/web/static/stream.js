@@ -117,9 +117,7 @@ async function main() {
     for (const figure of figures) draw(figure, data);
   };
   drawAll();
-  const hint = document.createElement("li");
-  hint.textContent = "A click on a chart opens its window.";
-  document.querySelector("ul.legend")?.append(hint);
+  document.querySelector("ul.drawn").hidden = false;
   document.documentElement.addEventListener("themechange", drawAll);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   let waiting = 0;

@@ -1,12 +1,15 @@
 """Pages for those who hear them, use keys alone, or magnify them; over hostile traffic."""
 
+import re
+from typing import Literal
+
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.acceptance.pages.conftest import CALM, Seen
 from tests.acceptance.pages.hostile import STREAM
 from tests.acceptance.pages.rules import violations
-from tests.acceptance.pages.test_pages import PATHS, in_case, reference_digest
+from tests.acceptance.pages.test_pages import BACKGROUND, PATHS, in_case, reference_digest
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.slow]
 
@@ -48,6 +51,42 @@ def test_magnified_four_times_nothing_has_to_be_read_sideways(seen: Seen, title:
     seen.page.set_viewport_size(NARROW)  # type: ignore[arg-type]  # a TypedDict
     in_case(seen.open(path, **query))
     assert seen.overhang() <= 0
+
+
+COLOURS = """
+() => [...document.querySelectorAll("main :is(input:not([type=hidden]), select, textarea)")]
+  .map((it) => [getComputedStyle(it).borderTopColor, getComputedStyle(it).backgroundColor])
+"""
+
+
+def luminance(colour: str) -> float:
+    """Of ``rgb(...)``, by WCAG's formula."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_can_be_filled_in_is_seen_to_be(seen: Seen, scheme: Literal["light", "dark"]) -> None:
+    page = seen.open("/window", stream=CALM)
+    page.emulate_media(color_scheme=scheme)
+    colours = page.evaluate(COLOURS)
+    assert min(contrast(edge, inside) for edge, inside in colours) >= 3  # WCAG 1.4.11
+
+
+def test_on_paper_a_dark_page_is_light_and_has_no_buttons(seen: Seen) -> None:
+    page = seen.open("/window", stream=CALM)
+    in_case(page)
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    page.emulate_media(media="print")
+    assert luminance(page.evaluate(BACKGROUND)) > 0.9
+    assert page.locator("button:visible, .button:visible, select:visible").count() == 0
+    expect(page.locator(".verdict")).to_be_visible()
 
 
 # --- by keys alone

@@ -98,7 +98,7 @@ def test_a_new_normal_is_built_accepted_and_taken_back(actor: Seen) -> None:
     page = open_window(actor)
     page.get_by_role("link", name="Accept as the new normal").click()
     page.get_by_label("Traffic from").fill(f"{START:%Y-%m-%dT%H:%M}")
-    page.get_by_label("to", exact=True).fill("")
+    page.get_by_label("to (UTC)", exact=True).fill("")
     page.get_by_label("Name of the version").fill(evil("version"))
     page.get_by_label("Take windows too that were drifting").check()
     page.get_by_role("button", name="Build and show what changes").click()

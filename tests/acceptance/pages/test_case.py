@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.acceptance.pages.conftest import Seen
+from tests.acceptance.pages.rules import violations
 from tests.acceptance.program import Program
 
 STREAM = "shop"
@@ -62,10 +63,24 @@ def test_the_verdict_tells_what_since_when_and_who(on_call: Page) -> None:
 def test_the_slice_that_is_named_is_one_click_away(on_call: Page) -> None:
     first = on_call.get_by_role("region", name="Slices by").first.locator("tbody tr").first
     expect(first).to_contain_text("acme")
+    of_all = first.get_by_role("cell").nth(1)
+    expect(of_all).to_have_text(re.compile(r"[45]\d %"))  # half of the exchanges, all of the excess
     first.get_by_role("link").click()
     verdict = on_call.get_by_label("Verdict")
     expect(verdict).to_contain_text("Of tenant=acme alone:", timeout=PATIENCE_MS)
     expect(verdict).to_contain_text("the images look different")
+
+
+@pytest.mark.parametrize("width", [1280, 1000])
+def test_bars_are_not_cut_off(on_call: Page, width: int) -> None:
+    on_call.set_viewport_size({"width": width, "height": 800})
+    hidden = "it => it.scrollWidth - it.clientWidth"
+    regions = on_call.get_by_role("region", name="Slices by")
+    assert regions.evaluate_all(f"all => all.map({hidden})") == [0] * regions.count()
+
+
+def test_what_is_seen_breaks_no_rule_of_accessibility(on_call: Page) -> None:
+    assert violations(on_call) == []
 
 
 def test_another_tenant_is_calm(on_call: Page) -> None:

@@ -66,6 +66,18 @@ def test_a_case_shows_what_strangers_wrote_as_they_wrote_it(seen: Seen) -> None:
     seen.assert_harmless()
 
 
+def test_where_no_markup_can_be_what_cannot_be_seen_is_shown_as_well(seen: Seen) -> None:
+    page = seen.open("/window", stream=STREAM)
+    in_case(page)
+    said = page.evaluate(
+        "() => [document.title, ...[...document.querySelectorAll('option, [aria-label], title')]"
+        ".map((it) => it.ariaLabel ?? it.textContent)].join('\\n')"
+    )
+    assert "[U+202E]stream" in said
+    assert "[U+202E]tenant" in said
+    assert "\u202e" not in said
+
+
 def test_an_exchange_has_a_page_with_its_pictures(seen: Seen) -> None:
     page = seen.open("/window", stream=STREAM)
     in_case(page)

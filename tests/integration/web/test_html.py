@@ -10,6 +10,7 @@ from monitor.web.words import WORDINGS, wording
 from tests.integration.web.conftest import WEIRD, Site
 
 HTML = {"Accept": "text/html"}
+WINDOW_SECONDS = 900
 
 
 def opened(site: Site, path: str, **query: str) -> str:
@@ -49,6 +50,15 @@ def test_what_strangers_wrote_is_not_for_caches(measured: Site) -> None:
 def test_people_are_told_in_words_what_is_not_there(site: Site) -> None:
     answer = site.client.get("/nowhere", headers=HTML)
     assert (answer.status_code, "There is nothing here" in answer.text) == (404, True)
+    assert "No page has this address." in answer.text
+
+
+@pytest.mark.parametrize("path", ["/window", "/promote"])
+def test_times_are_asked_for_in_utc(measured: Site, path: str) -> None:
+    page = opened(measured, path, stream="llava")
+    labels = re.findall(r"<label>([^<]+)<input type=\"datetime-local\"", page)
+    assert labels
+    assert [label for label in labels if "(UTC)" not in label] == []
 
 
 def test_a_file_keeps_as_long_as_its_address(site: Site) -> None:
@@ -197,3 +207,10 @@ def test_the_charts_have_the_stored_values(measured: Site) -> None:
     assert isinstance(signals, dict)
     assert signals["emi"]["value"] == [m["value"] for m in stored]
     assert signals["emi"]["threshold"] == [m["threshold"] for m in stored]
+
+
+def test_charts_of_a_stream_that_has_just_begun_begin_with_it(measured: Site) -> None:
+    drawn = columns(measured, name="llava", span="90d")
+    ends = drawn["window_end"]
+    assert isinstance(ends, list)
+    assert drawn["start"] == ends[0] - WINDOW_SECONDS

@@ -5,7 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from monitor.web.rendering import CLAMP, ago, link, name, number, percent, said, span, times, utc
+from monitor.web.rendering import (
+    CLAMP,
+    ago,
+    link,
+    name,
+    number,
+    percent,
+    plain,
+    said,
+    sentence,
+    span,
+    times,
+    utc,
+    words,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -31,6 +45,20 @@ def test_what_can_be_seen_is_shown_as_it_is(text: str) -> None:
 def test_what_cannot_be_seen_is_named(text: str, code: str) -> None:
     assert code in name(text)
     assert text not in name(text)
+
+
+def test_what_cannot_be_seen_is_named_also_where_no_markup_can_be() -> None:
+    assert plain("a\u202e<b\u200b") == "a[U+202E]<b[U+200B]"
+
+
+def test_why_there_is_no_value_is_told_in_words() -> None:
+    assert (words("too_few_events"), words(None)) == ("too few events", "not measured")
+
+
+def test_what_went_wrong_is_told_in_whole_sentences() -> None:
+    assert sentence("no window was measured then") == "No window was measured then."
+    assert sentence("It failed!") == "It failed!"
+    assert sentence("") == "."
 
 
 def test_joined_emojis_stay_joined() -> None:
