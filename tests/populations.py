@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.records import Modality, ReferenceVersion, Signal
-from monitor.reference.artefact import Embedded, Neighbourhood, Reference, Vectors
+from monitor.reference.artefact import Neighbourhood, Reference
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.calibrate import Judgement, judge
+from monitor.reference.embedded import Embedded, Vectors
 from monitor.reference.signals import evaluate, single_threaded
 
 ENCODER = "e" * 64  # digest

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from monitor.encoders.builtin import BuiltinImageEncoder, BuiltinTextEncoder
 from monitor.encoders.images import ImageLimits, decode_image
-from monitor.reference.artefact import Embedded, Vectors
+from monitor.reference.embedded import Embedded, Vectors
 from monitor.simulate.traffic import Drift, Mix, simulate
 
 START = datetime(2026, 3, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""A reference as it is used and stored: vectors, q networks, nulls, and who it is."""
+"""A reference as it is used: frozen, with q networks, nulls and neighbours, and who it is."""
 
 import hashlib
 import json
@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-from monitor.encoders.projection import in_dimension
 from monitor.errors import ReferenceMismatchError
 from monitor.records import Modality, ReferenceVersion, Signal
 from monitor.reference.conditional import PAIRS_MIN, QNetwork
+from monitor.reference.embedded import (
+    CALIBRATION,
+    DENSITY,
+    PARTS,
+    Arrays,
+    Embedded,
+    Floats,
+    Ints,
+    Population,
+    Vectors,
+    parts_of,
+)
 from monitor.reference.faiss_index import (
     NeighbourIndex,
     build_index,
@@ -24,7 +34,8 @@ from monitor.reference.faiss_index import (
     neighbours,
     open_index,
 )
-from monitor.reference.image_states import NO_IMAGE, Codes, count_states
+from monitor.reference.image_states import count_states
+from monitor.reference.stored_nulls import children, null_from, share_from, states_from, under
 from monitor.stats.burn_in import BurnIn, ShareBurnIn
 from monitor.stats.club import MiEstimate
 from monitor.stats.emi import emi
@@ -33,14 +44,22 @@ from monitor.stats.null import Null, null_sizes
 from monitor.stats.rjsd import Spectrum, rjsd_from
 from monitor.stats.states import StatesNull
 
-Vectors = npt.NDArray[np.float32]
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
-Arrays = Mapping[str, npt.NDArray[Any]]
-
-BURN_IN = "burn_in"  # arrays of past healthy windows; they take the place of what was drawn
-PARTS = DENSITY, CALIBRATION = "density", "calibration"
+__all__ = [
+    "CALIBRATION",
+    "DENSITY",
+    "PARTS",
+    "Arrays",
+    "Embedded",
+    "FrozenReference",
+    "Ints",
+    "Neighbourhood",
+    "Network",
+    "Reference",
+    "Vectors",
+    "digest_of",
+    "is_enough",
+    "spectrum",
+]
 
 
 class Network(StrEnum):
@@ -48,129 +67,6 @@ class Network(StrEnum):
 
     ANSWER = "answer"  # q(y | x), for responses and targets alike
     PAIRING = "pairing"  # q(x_t | x_v)
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """Columns of n embedded exchanges.
-
-    ``z_v`` and ``z_target`` have a row only for the exchanges that have one, in their order.
-    ``novelty_v`` and ``novelty_t`` are the distances to the reference's k-th nearest embedding,
-    row by row beside ``z_v`` and ``z_t``, where they are known. ``image_state`` says what became of
-    each exchange's image in the log, as ``state_of`` does; None where that was not recorded.
-    """
-
-    ids: tuple[str, ...]
-    z_t: Vectors
-    z_y: Vectors
-    z_v: Vectors
-    has_image: Mask
-    z_target: Vectors
-    has_target: Mask
-    novelty_v: Floats | None = None
-    novelty_t: Floats | None = None
-    image_state: Codes | None = None
-
-    def __post_init__(self) -> None:
-        n, images, targets = len(self.ids), int(self.has_image.sum()), int(self.has_target.sum())
-        columns = {
-            "z_t": (self.z_t, n),
-            "z_y": (self.z_y, n),
-            "z_v": (self.z_v, images),
-            "z_target": (self.z_target, targets),
-            "has_image": (self.has_image, n),
-            "has_target": (self.has_target, n),
-            "novelty_v": (self.novelty_v, images),
-            "novelty_t": (self.novelty_t, n),
-            "image_state": (self.image_state, n),
-        }
-        for name, (column, rows) in columns.items():
-            if column is not None and len(column) != rows:
-                raise ValueError(f"{name} must have {rows} rows, got {len(column)}")
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @property
-    def z_t_of_images(self) -> Vectors:
-        """Query texts of the exchanges that have an image, row by row beside ``z_v``."""
-        return self.z_t[self.has_image]
-
-    @property
-    def carries_image(self) -> Mask:
-        """The exchanges that came with an image, be it lost on its way into the log."""
-        return self.has_image if self.image_state is None else self.image_state != NO_IMAGE
-
-    def take(self, index: Ints | Mask) -> Self:
-        """The exchanges at these positions or under this mask, in that order."""
-        if index.dtype == np.bool_ and index.all():
-            return self
-        at: Ints = np.arange(len(self))[index]
-        of_image = _rows_of(self.has_image, at)
-        return type(self)(
-            ids=tuple(self.ids[i] for i in at),
-            z_t=self.z_t[at],
-            z_y=self.z_y[at],
-            z_v=self.z_v[of_image],
-            has_image=self.has_image[at],
-            z_target=self.z_target[_rows_of(self.has_target, at)],
-            has_target=self.has_target[at],
-            novelty_v=None if self.novelty_v is None else self.novelty_v[of_image],
-            novelty_t=None if self.novelty_t is None else self.novelty_t[at],
-            image_state=None if self.image_state is None else self.image_state[at],
-        )
-
-    def fused(self) -> Vectors:
-        """Query embeddings ``(n, d)``: ``(z_v + z_t) / 2``, not renormalised; else ``z_t``.
-
-        Images of other encoders than the texts' may have another dimension, and are projected.
-        """
-        x = self.z_t.copy()
-        x[self.has_image] = (in_dimension(self.z_v, x.shape[1]) + self.z_t_of_images) / 2
-        return x
-
-    def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Vectors in float16, as samples are stored; ids and novelty stay behind."""
-        vectors = {"z_t": self.z_t, "z_y": self.z_y, "z_v": self.z_v, "z_target": self.z_target}
-        masks = {"has_image": self.has_image, "has_target": self.has_target}
-        states = {} if self.image_state is None else {"image_state": self.image_state}
-        return {
-            **{key: z.astype("<f2") for key, z in vectors.items()},
-            **{key: mask.astype(np.uint8) for key, mask in masks.items()},
-            **states,
-        }
-
-    @classmethod
-    def from_arrays(cls, arrays: Arrays, at: Ints | None = None) -> Self:
-        """Inverse of ``to_arrays``, of all or of those at some positions; ids are positions."""
-        has_image, has_target = (
-            arrays[mask].astype(np.bool_) for mask in ("has_image", "has_target")
-        )
-        at = np.arange(len(has_image)) if at is None else at
-        states = arrays.get("image_state")
-        return cls(
-            ids=tuple(map(str, at.tolist())),
-            z_t=arrays["z_t"][at].astype(np.float32),
-            z_y=arrays["z_y"][at].astype(np.float32),
-            z_v=arrays["z_v"][_rows_of(has_image, at)].astype(np.float32),
-            has_image=has_image[at],
-            z_target=arrays["z_target"][_rows_of(has_target, at)].astype(np.float32),
-            has_target=has_target[at],
-            image_state=None if states is None else states[at],
-        )
-
-
-class Population(StrEnum):
-    """Which exchanges a signal is computed from."""
-
-    ALL = "all"
-    IMAGES = "images"
-    TARGETS = "targets"
-
-    def of(self, events: Embedded) -> Mask:
-        """The exchanges that belong to it."""
-        masks = {Population.IMAGES: events.has_image, Population.TARGETS: events.has_target}
-        return masks.get(self, np.ones(len(events), dtype=np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +101,9 @@ class FrozenReference:
         if Population.IMAGES in known:
             spectra[Modality.VISUAL] = spectrum(density.z_v)
         networks = {
-            network: QNetwork.from_arrays(_under(arrays, f"q_{network}"))
+            network: QNetwork.from_arrays(under(arrays, f"q_{network}"))
             for network in Network
-            if _children(arrays, f"q_{network}")
+            if children(arrays, f"q_{network}")
         }
         has_targets = Population.TARGETS in known
         return cls(
@@ -218,7 +114,7 @@ class FrozenReference:
             if has_targets and Network.ANSWER in networks
             else None,
             novelty_thresholds={
-                Modality(m): float(arrays[f"novelty/{m}"][0]) for m in _children(arrays, "novelty")
+                Modality(m): float(arrays[f"novelty/{m}"][0]) for m in children(arrays, "novelty")
             },
             smallest_window=smallest,
             image_states=None
@@ -323,9 +219,9 @@ class Reference:
             encoder_digest=version.encoder_digest,
             facts=version.facts,
             frozen=frozen,
-            nulls={Signal(s): _null_from(arrays, s) for s in _children(arrays, "null")},
-            share_nulls={Signal(s): _share_from(arrays, s) for s in _children(arrays, "share")},
-            states_null=_states_from(arrays, frozen.image_states),
+            nulls={Signal(s): null_from(arrays, s) for s in children(arrays, "null")},
+            share_nulls={Signal(s): share_from(arrays, s) for s in children(arrays, "share")},
+            states_null=states_from(arrays, frozen.image_states),
             density=density,
             density_positions=np.flatnonzero(arrays["part"] == PARTS.index(DENSITY)),
         )
@@ -333,14 +229,6 @@ class Reference:
     def open_neighbourhood(self, folder: Path) -> Neighbourhood:
         """Neighbour indexes from their files below ``folder``, or built and written there."""
         return Neighbourhood.of(self.density, self.density_positions, folder / self.digest)
-
-
-def parts_of(arrays: Arrays) -> tuple[Embedded, Embedded]:
-    """Density and calibration part of the stored vectors."""
-    density, calibration = (
-        Embedded.from_arrays(arrays, np.flatnonzero(arrays["part"] == i)) for i in range(len(PARTS))
-    )
-    return density, calibration
 
 
 def is_enough(
@@ -366,16 +254,6 @@ def digest_of(arrays: Arrays, encoder_digest: str) -> str:
     return hasher.hexdigest()
 
 
-def null_arrays(nulls: Mapping[Signal, Null]) -> dict[str, npt.NDArray[Any]]:
-    """Nulls as arrays: sizes, draws, and the pool with its own value."""
-    arrays: dict[str, npt.NDArray[Any]] = {}
-    for signal, null in nulls.items():
-        arrays[f"null/{signal}/sizes"] = null.sizes
-        arrays[f"null/{signal}/draws"] = null.draws
-        arrays[f"null/{signal}/pool"] = np.array([null.pool, null.whole])
-    return arrays
-
-
 def _output_gap(events: Embedded) -> float:
     return rjsd_from(spectrum(events.z_y[events.has_target]), spectrum(events.z_target))
 
@@ -386,50 +264,6 @@ def _emi(q: QNetwork, events: Embedded) -> MiEstimate:
     return emi(torch.from_numpy(paired.z_y), torch.from_numpy(paired.z_target), mu, logvar)
 
 
-def share_arrays(shares: Mapping[Signal, ShareNull]) -> dict[str, npt.NDArray[Any]]:
-    """Laws of shares as arrays."""
-    return {f"share/{signal}": np.array([law.count, law.pool]) for signal, law in shares.items()}
-
-
-def resampled_null(arrays: Arrays, signal: str) -> Null:
-    """The null that was drawn from the calibration part."""
-    sizes, draws, pool = (arrays[f"null/{signal}/{part}"] for part in ("sizes", "draws", "pool"))
-    return Null.of(sizes, draws, pool=int(pool[0]), whole=float(pool[1]))
-
-
-def _null_from(arrays: Arrays, signal: str) -> Null | BurnIn:
-    null, windows = resampled_null(arrays, signal), _under(arrays, f"{BURN_IN}/{signal}")
-    return BurnIn.of(null, windows["sizes"], windows["values"]) if windows else null
-
-
-def _share_from(arrays: Arrays, signal: str) -> ShareNull | ShareBurnIn:
-    if windows := _under(arrays, f"{BURN_IN}/{signal}"):
-        return ShareBurnIn.of(windows["sizes"], windows["values"])
-    return ShareNull(*arrays[f"share/{signal}"].tolist())
-
-
-def _states_from(arrays: Arrays, known: Ints | None) -> StatesNull | None:
-    if known is None or not known.any():
-        return None
-    windows = arrays.get(f"{BURN_IN}/{Signal.IMAGE_LOGGING}/counts")
-    return StatesNull.of(known) if windows is None else StatesNull.of_windows(known, windows)
-
-
 def _lost_share(events: Embedded) -> float:
     carried = int(events.carries_image.sum())
     return 1 - len(events.z_v) / carried if carried else 0.0
-
-
-def _under(arrays: Arrays, room: str) -> dict[str, npt.NDArray[Any]]:
-    prefix = f"{room}/"
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-
-def _children(arrays: Arrays, room: str) -> list[str]:
-    return sorted({key.split("/")[0] for key in _under(arrays, room)})
-
-
-def _rows_of(mask: Mask, index: Ints) -> Ints:
-    """Rows, in a column that holds only the marked exchanges, of those among ``index``."""
-    rows: Ints = (np.cumsum(mask) - 1)[index[mask[index]]]
-    return rows

@@ -10,22 +10,7 @@ import numpy.typing as npt
 
 from monitor.errors import ReferenceTooSmallError
 from monitor.records import Modality
-from monitor.reference.artefact import (
-    CALIBRATION,
-    DENSITY,
-    Arrays,
-    Embedded,
-    FrozenReference,
-    Mask,
-    Neighbourhood,
-    Network,
-    Population,
-    digest_of,
-    is_enough,
-    null_arrays,
-    parts_of,
-    share_arrays,
-)
+from monitor.reference.artefact import FrozenReference, Neighbourhood, Network, digest_of, is_enough
 from monitor.reference.calibrate import count_shares, draw_nulls
 from monitor.reference.conditional import (
     PAIRS_MIN,
@@ -39,9 +24,19 @@ from monitor.reference.conditional import (
     silent,
     train_q,
 )
+from monitor.reference.embedded import (
+    CALIBRATION,
+    DENSITY,
+    Arrays,
+    Embedded,
+    Mask,
+    Population,
+    parts_of,
+)
 from monitor.reference.faiss_index import leave_one_out_distances
 from monitor.reference.image_states import named_counts
 from monitor.reference.signals import single_threaded
+from monitor.reference.stored_nulls import null_arrays, share_arrays
 from monitor.stats.blocks import BlockDispersion, block_dispersion
 from monitor.stats.novelty import novelty_threshold
 from monitor.stats.null import SHARE_OF_POOL

@@ -7,18 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitor.records import Modality, Signal, Verdict
-from monitor.reference.artefact import (
-    Embedded,
-    Floats,
-    FrozenReference,
-    Ints,
-    Mask,
-    Neighbourhood,
-    Population,
-    Reference,
-)
+from monitor.reference.artefact import FrozenReference, Neighbourhood, Reference
 from monitor.reference.bounds import Divergences
 from monitor.reference.conditional import Progress, silent
+from monitor.reference.embedded import Embedded, Floats, Ints, Mask, Population
 from monitor.reference.signals import (
     BOUNDS,
     TOO_FEW_EVENTS,

@@ -5,15 +5,8 @@ import hashlib
 import numpy as np
 
 from monitor.records import Signal
-from monitor.reference.artefact import (
-    Embedded,
-    FrozenReference,
-    Ints,
-    Mask,
-    Network,
-    Population,
-    Reference,
-)
+from monitor.reference.artefact import FrozenReference, Network, Reference
+from monitor.reference.embedded import Embedded, Ints, Mask, Population
 from monitor.reference.signals import (
     COMPONENTS,
     NO_IMAGES,

@@ -9,24 +9,13 @@ import numpy.typing as npt
 from scipy.stats import f
 
 from monitor.records import Signal
-from monitor.reference.artefact import (
-    BURN_IN,
-    DENSITY,
-    PARTS,
-    Arrays,
-    Floats,
-    FrozenReference,
-    Ints,
-    Neighbourhood,
-    null_arrays,
-    parts_of,
-    resampled_null,
-    share_arrays,
-)
+from monitor.reference.artefact import FrozenReference, Neighbourhood
 from monitor.reference.build import NULLS, seed_for
 from monitor.reference.calibrate import count_shares, draw_nulls
 from monitor.reference.conditional import Progress, silent
+from monitor.reference.embedded import DENSITY, PARTS, Arrays, Floats, Ints, parts_of
 from monitor.reference.signals import COMPONENTS, Estimate, single_threaded
+from monitor.reference.stored_nulls import BURN_IN, null_arrays, resampled_null, share_arrays
 from monitor.stats.burn_in import BurnIn, ShareBurnIn, dependence
 
 SHARES = (Signal.NOVELTY_VISUAL, Signal.NOVELTY_TEXTUAL, Signal.IMAGE_SHARE)

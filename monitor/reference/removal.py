@@ -7,9 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from monitor.errors import ReferenceTooSmallError
-from monitor.reference.artefact import BURN_IN, Arrays, Embedded, Population, is_enough, parts_of
+from monitor.reference.artefact import is_enough
 from monitor.reference.conditional import Progress, silent
+from monitor.reference.embedded import Arrays, Embedded, Population, parts_of
 from monitor.reference.recalibration import redrawn
+from monitor.reference.stored_nulls import BURN_IN
 
 
 def without(

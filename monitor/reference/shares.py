@@ -8,15 +8,8 @@ import torch
 from torch import Tensor
 
 from monitor.records import Modality, Signal
-from monitor.reference.artefact import (
-    Embedded,
-    Floats,
-    Ints,
-    Mask,
-    Network,
-    Reference,
-    Vectors,
-)
+from monitor.reference.artefact import Network, Reference
+from monitor.reference.embedded import Embedded, Floats, Ints, Mask, Vectors
 from monitor.reference.signals import COMPONENTS, View, lacking, views_of
 from monitor.stats.attribution import rjsd_attribution
 from monitor.stats.decision import DIRECTIONS, Direction

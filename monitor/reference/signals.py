@@ -12,18 +12,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # n
 from torch import Tensor
 
 from monitor.records import Modality, Signal
-from monitor.reference.artefact import (
-    Embedded,
-    Floats,
-    FrozenReference,
-    Ints,
-    Network,
-    Population,
-    Vectors,
-    spectrum,
-)
+from monitor.reference.artefact import FrozenReference, Network, spectrum
 from monitor.reference.bounds import Divergences
 from monitor.reference.conditional import QNetwork
+from monitor.reference.embedded import Embedded, Floats, Ints, Population, Vectors
 from monitor.reference.image_states import STATES, count_states
 from monitor.stats.club import MiEstimate, Prediction, estimate_from_influence
 from monitor.stats.emi import emid

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from monitor.records import Modality, Signal
-from monitor.reference.artefact import Embedded, FrozenReference, Vectors
+from monitor.reference.artefact import FrozenReference
 from monitor.reference.bounds import Divergences
+from monitor.reference.embedded import Embedded, Vectors
 from monitor.reference.signals import (
     COMPONENTS,
     NORMAL_QUANTILE,

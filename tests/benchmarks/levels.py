@@ -12,9 +12,10 @@ import numpy.typing as npt
 from scipy.stats import beta, binom, t
 
 from monitor.records import Modality, Signal, Verdict
-from monitor.reference.artefact import Embedded, Ints, Neighbourhood, Reference
+from monitor.reference.artefact import Neighbourhood, Reference
 from monitor.reference.build import BuiltReference
 from monitor.reference.calibrate import judge
+from monitor.reference.embedded import Embedded, Ints
 from monitor.reference.signals import Estimate, evaluate, single_threaded
 from monitor.stats.decision import DIRECTIONS, Direction
 from monitor.stats.novelty import ShareNull

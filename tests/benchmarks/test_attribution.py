@@ -11,7 +11,8 @@ from PIL import Image, ImageFilter
 from sklearn.metrics import roc_auc_score
 
 from monitor.records import Modality, Signal
-from monitor.reference.artefact import Embedded, Floats, Mask, Reference
+from monitor.reference.artefact import Reference
+from monitor.reference.embedded import Embedded, Floats, Mask
 from monitor.reference.shares import SignalShares, split_signals
 from monitor.reference.signals import single_threaded
 from monitor.simulate.traffic import Drift, DriftKind

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from monitor.records import ImageState, Signal, Verdict
-from monitor.reference.artefact import Embedded, Reference
+from monitor.reference.artefact import Reference
 from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.comparable import comparable_estimates
+from monitor.reference.embedded import Embedded
 from monitor.reference.image_states import STATES
 from monitor.reference.signals import evaluate, single_threaded
 from monitor.stats import StatesNull, largest_change

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from monitor.records import Signal
-from monitor.reference.artefact import Embedded, Reference
+from monitor.reference.artefact import Reference
+from monitor.reference.embedded import Embedded
 from monitor.reference.signals import single_threaded
 from monitor.reference.uncertainty import evaluate_with_errors
 from monitor.simulate.traffic import Drift, DriftKind

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from monitor.records import Signal
-from monitor.reference.artefact import Embedded
+from monitor.reference.embedded import Embedded
 from tests import recorded
 from tests.benchmarks.levels import ALPHAS, Alarms, Key, Level, Splits, count_alarms
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from monitor.reference.artefact import Ints
 from monitor.reference.conditional import train_q
+from monitor.reference.embedded import Ints
 from monitor.reference.signals import single_threaded
 from monitor.stats.club import Prediction
 from monitor.stats.decision import Direction, decide

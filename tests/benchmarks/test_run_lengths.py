@@ -16,7 +16,8 @@ from scipy.signal import lfilter
 from scipy.stats import norm
 
 from monitor.records import Signal
-from monitor.reference.artefact import Embedded, Ints, digest_of
+from monitor.reference.artefact import digest_of
+from monitor.reference.embedded import Embedded, Ints
 from monitor.reference.recalibration import with_burn_in
 from monitor.stats.burn_in import WINDOWS_MIN
 from tests import recorded

@@ -16,7 +16,7 @@ from sklearn.linear_model import RidgeClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
-from monitor.reference.artefact import Vectors
+from monitor.reference.embedded import Vectors
 from monitor.reference.signals import single_threaded
 from monitor.simulate.traffic import Drift, DriftKind
 from monitor.stats.rjsd import Spectrum, rjsd_from

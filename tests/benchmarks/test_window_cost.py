@@ -10,9 +10,10 @@ import torch
 from scipy.linalg import eigh
 
 from monitor.records import EPOCH, Modality, ReferenceVersion, Signal
-from monitor.reference.artefact import Embedded, Neighbourhood, Reference
+from monitor.reference.artefact import Neighbourhood, Reference
 from monitor.reference.build import build
 from monitor.reference.calibrate import judge
+from monitor.reference.embedded import Embedded
 from monitor.reference.signals import Estimate, evaluate, single_threaded
 from monitor.reference.uncertainty import evaluate_with_errors
 

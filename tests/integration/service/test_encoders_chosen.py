@@ -21,8 +21,9 @@ from monitor.encoders.images import ImageLimits
 from monitor.encoders.vision import LONGEST_SIDE
 from monitor.errors import EncoderError, ReferenceMismatchError, SettingsError
 from monitor.records import ImageState, ReferenceVersion
-from monitor.reference.artefact import Embedded, Reference
+from monitor.reference.artefact import Reference
 from monitor.reference.build import build
+from monitor.reference.embedded import Embedded
 from monitor.reference.image_states import NO_IMAGE, state_of
 from monitor.reference.signals import evaluate, single_threaded
 from monitor.service.embedding import columns, stacked

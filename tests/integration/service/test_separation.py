@@ -15,6 +15,7 @@ from monitor.errors import StoreError
 from monitor.records import (
     ALL,
     Measurement,
+    Modality,
     ReferenceSample,
     ReferenceVersion,
     Verdict,
@@ -22,9 +23,10 @@ from monitor.records import (
 )
 from monitor.reference import artefact
 from monitor.reference import build as building
-from monitor.reference.artefact import Embedded, Neighbourhood
+from monitor.reference.artefact import Neighbourhood
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.conditional import Pairs, QNetwork, train_q
+from monitor.reference.embedded import CALIBRATION, DENSITY, PARTS, Embedded, parts_of
 from monitor.service.calibration import Past, Span
 from monitor.service.measure import Measurer
 from monitor.service.shelf import ReferenceShelf
@@ -104,10 +106,10 @@ def consumed(**settings: Any) -> tuple[Rows, BuiltReference]:
             null_draws=4,
             **settings,
         )
-        frozen = artefact.FrozenReference.of(built.arrays, *artefact.parts_of(built.arrays))
+        frozen = artefact.FrozenReference.of(built.arrays, *parts_of(built.arrays))
     stored = Embedded.from_arrays(built.arrays)
-    density = np.flatnonzero(built.arrays["part"] == artefact.PARTS.index(artefact.DENSITY))
-    for modality, z in zip(artefact.Modality, (stored.z_v, stored.z_t, stored.z_y), strict=True):
+    density = np.flatnonzero(built.arrays["part"] == PARTS.index(DENSITY))
+    for modality, z in zip(Modality, (stored.z_v, stored.z_t, stored.z_y), strict=True):
         alone = artefact.spectrum(z[density]).density
         if (frozen.spectra[modality].density == alone).all():
             consumption.rows[f"{modality.value} P"] = set(density.tolist())
@@ -138,7 +140,7 @@ def test_an_imported_q_is_judged_by_the_calibration_part_alone() -> None:
     network = train_q(other.fused(), other.z_y, seed=0).network
     found, built = consumed(conditional=network)
     assert not found["q of answers"]
-    assert found["report"] == {i for i, p in enumerate(built.parts) if p == artefact.CALIBRATION}
+    assert found["report"] == {i for i, p in enumerate(built.parts) if p == CALIBRATION}
 
 
 def keeping_all(folder: Path) -> Settings:

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import binom
 
 from monitor.records import Signal, Verdict
-from monitor.reference.artefact import Embedded, Reference
+from monitor.reference.artefact import Reference
+from monitor.reference.embedded import Embedded
 from tests.populations import (
     judged,
     reference_of,

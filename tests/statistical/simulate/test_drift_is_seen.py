@@ -14,8 +14,9 @@ from scipy import stats
 from monitor.encoders.builtin import builtin_encoders
 from monitor.encoders.images import ImageLimits, decode_image
 from monitor.records import Exchange
-from monitor.reference.artefact import Embedded, Vectors, spectrum
+from monitor.reference.artefact import spectrum
 from monitor.reference.conditional import QNetwork, train_q
+from monitor.reference.embedded import Embedded, Vectors
 from monitor.reference.signals import single_threaded
 from monitor.simulate.corruptions import shuffle_answers, swap_images
 from monitor.simulate.traffic import Drift, DriftKind, simulate

@@ -1,7 +1,7 @@
 import numpy as np
 
 from monitor.encoders.projection import in_dimension
-from monitor.reference.artefact import Embedded
+from monitor.reference.embedded import Embedded
 
 
 def rows(n: int, dim: int, seed: int = 0) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:

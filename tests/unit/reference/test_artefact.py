@@ -8,8 +8,8 @@ import pytest
 
 from monitor.errors import ReferenceMismatchError
 from monitor.records import Modality
-from monitor.reference.artefact import Embedded, Population, parts_of
 from monitor.reference.build import BuiltReference, build
+from monitor.reference.embedded import Embedded, Population, parts_of
 from tests.populations import loaded, traffic
 
 

@@ -8,9 +8,10 @@ import pytest
 
 from monitor.errors import ConditionalError, ReferenceTooSmallError
 from monitor.records import Signal
-from monitor.reference.artefact import Embedded, Network
+from monitor.reference.artefact import Network
 from monitor.reference.build import BuiltReference, build
 from monitor.reference.conditional import train_q
+from monitor.reference.embedded import Embedded
 from tests.populations import judged, loaded, traffic, wrongly_paired
 
 

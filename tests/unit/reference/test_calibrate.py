@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from monitor.records import Signal, Verdict
-from monitor.reference.artefact import Embedded, Reference
+from monitor.reference.artefact import Reference
 from monitor.reference.calibrate import draw_nulls, judge
+from monitor.reference.embedded import Embedded
 from monitor.reference.signals import (
     COMPONENTS,
     NO_IMAGES,

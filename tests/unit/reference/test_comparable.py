@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from monitor.records import ImageState, Signal, Verdict
-from monitor.reference.artefact import Embedded, Reference, digest_of
+from monitor.reference.artefact import Reference, digest_of
 from monitor.reference.calibrate import Judgement, judge
 from monitor.reference.comparable import (
     LOGGING_CHANGED,
@@ -14,6 +14,7 @@ from monitor.reference.comparable import (
     comparable_estimates,
     comparable_rows,
 )
+from monitor.reference.embedded import Embedded
 from monitor.reference.image_states import STATES, named_counts, state_of
 from monitor.reference.recalibration import redrawn, with_burn_in
 from monitor.reference.removal import without

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from monitor.records import Modality, Signal
-from monitor.reference.artefact import Embedded, Reference
+from monitor.reference.artefact import Reference
+from monitor.reference.embedded import Embedded
 from monitor.reference.signals import (
     NO_DISTANCES,
     NO_IMAGES,

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from monitor.records import Modality, Signal
-from monitor.reference.artefact import Embedded, Reference
+from monitor.reference.artefact import Reference
 from monitor.reference.bounds import Divergences
+from monitor.reference.embedded import Embedded
 from monitor.reference.signals import BOUNDS, Estimate, evaluate
 from monitor.reference.uncertainty import evaluate_with_errors
 from monitor.stats import SecondMoments, rjsd_attribution

@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import binom
 
 from monitor.records import Modality, Signal, Verdict
-from monitor.reference.artefact import Embedded, Neighbourhood, Reference
+from monitor.reference.artefact import Neighbourhood, Reference
+from monitor.reference.embedded import Embedded
 from monitor.service.drill import (
     DrillRules,
     Outcome,
