@@ -1,7 +1,7 @@
 """Which exchanges are kept of each pane, and storing them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,12 +20,12 @@ _Rank = tuple[int, str]  # priority, exchange id
 # Put together once: for the few rows of a request that takes longer than running them.
 _IN_PANE = (SampleRow.stream == bindparam("stream"), SampleRow.pane_start == bindparam("start"))
 _KEPT = (
-    select(SampleRow.pane_start, func.count())
+    select(SampleRow.stream, SampleRow.pane_start, func.count())
     .where(
-        SampleRow.stream == bindparam("stream"),
+        SampleRow.stream.in_(bindparam("streams", expanding=True)),
         SampleRow.pane_start.in_(bindparam("starts", expanding=True)),
     )
-    .group_by(SampleRow.pane_start)
+    .group_by(SampleRow.stream, SampleRow.pane_start)
 )
 _TOP = (
     select(SampleRow.priority)
@@ -127,19 +127,14 @@ def _fresh(
     return fresh, repeated
 
 
-def _kept(session: Session, panes: Iterable[PaneKey]) -> Counter[PaneKey]:
-    """How many samples there are in each of these panes."""
-    starts = defaultdict[str, list[datetime]](list)
-    for stream, start in panes:
-        starts[stream].append(start)
-    return Counter(
-        {
-            (stream, start): n
-            for stream, its_starts in starts.items()
-            for chunk in in_chunks(its_starts)
-            for start, n in session.connection().execute(_KEPT, {"stream": stream, "starts": chunk})
-        }
-    )
+def _kept(session: Session, panes: Collection[PaneKey]) -> Counter[PaneKey]:
+    """How many samples there are in each of these panes, and in others, as streams go together."""
+    kept = Counter[PaneKey]()
+    for streams in in_chunks({stream for stream, _ in panes}):
+        for starts in in_chunks({start for _, start in panes}):
+            found = session.connection().execute(_KEPT, {"streams": streams, "starts": starts})
+            kept.update({(stream, start): n for stream, start, n in found})
+    return kept
 
 
 def _largest(session: Session, pane: PaneKey, n: int) -> dict[_Rank, int]:

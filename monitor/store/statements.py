@@ -1,6 +1,6 @@
 """The few statement forms that more than one table needs."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -59,7 +59,7 @@ class Upsert:
         )
 
 
-def in_chunks(values: Sequence[T]) -> Iterator[list[T]]:
+def in_chunks(values: Iterable[T]) -> Iterator[list[T]]:
     rest = iter(values)
     while chunk := list(islice(rest, _CHUNK)):
         yield chunk
