@@ -69,7 +69,7 @@ def run_calibrate(settings: Settings, wish: Wish) -> None:
     """Find thresholds, show them beside those in force, store and activate them."""
     require_format(wish.format_name)
     encoders = load_encoders(settings)
-    with opened_database(settings) as database:
+    with opened_database(settings, must_exist=True) as database:
         with database.read() as session:
             base = _base(session, wish)
             arrays = load_arrays(session, base.digest)

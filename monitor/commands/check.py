@@ -4,6 +4,7 @@ import glob
 import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -63,18 +64,27 @@ def _guarded(part: Callable[[Settings], Iterator[Finding]], settings: Settings) 
 
 def _data_dir(settings: Settings) -> Iterator[Finding]:
     folder = settings.data_dir
-    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
-    if not os.access(existing, os.W_OK):
-        yield False, f"data_dir {folder}: {existing} is not writable by this user"
+    if not _is_writable(folder):
+        yield False, f"data_dir {folder} is not writable by this user"
     else:
         yield True, f"data_dir {folder}" + ("" if folder.exists() else " (will be made)")
 
 
+def _is_writable(folder: Path) -> bool:
+    """Whether files can be made there, after the folder itself where it is missing."""
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    return existing.is_dir() and os.access(existing, os.W_OK)
+
+
 def _database(settings: Settings) -> Iterator[Finding]:
     with open_database(settings.database.url) as database:
-        if database.path is not None and not database.path.exists():
-            yield True, f"database {database.url_for_people} (will be made)"
-            return
+        if (path := database.path) is not None:
+            if not _is_writable(path.parent) or (path.exists() and not os.access(path, os.W_OK)):
+                yield False, f"database {database.url_for_people} is not writable by this user"
+                return
+            if not path.exists():
+                yield True, f"database {database.url_for_people} (will be made)"
+                return
         revision = current_revision(database)
         if not database.is_embedded:
             require_current(database)

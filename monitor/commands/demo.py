@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import monotonic
 
+from pydantic import ValidationError
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -17,6 +18,7 @@ from rich.table import Table
 from monitor.commands.daemon import BUILTIN_NOTE, running
 from monitor.commands.reference import Wish, build_reference
 from monitor.commands.terminal import STYLES, put, say
+from monitor.errors import MonitorError
 from monitor.records import ALL, Exchange, Measurement, Signal, Verdict, WindowId
 from monitor.service.daemon import stop_on_signals
 from monitor.service.logs import configure_logs
@@ -75,12 +77,17 @@ class Watch:
         """Measurements of the latest window."""
         return self.windows[max(self.windows)] if self.windows else ()
 
+    @property
+    def has_seen_drift(self) -> bool:
+        """Whether any window reaches into the drift."""
+        return any(w.end > DRIFT_START for w in self.windows)
+
     def verdict(self) -> list[str]:
         """What happened, in words."""
         calm = [w for w in self.windows if w.end <= DRIFT_START]
         alarms = sum(any(_is_out(m) for m in self.windows[w]) for w in calm)
         told = [f"{len(calm)} windows before the drift, {alarms} of them with an alarm."]
-        if max(self.windows, default=WindowId(START, START)).end <= DRIFT_START:
+        if not self.has_seen_drift:
             return [*told, "The drift has not been reached."]
         told.append(f"At {DRIFT_START:%H:%M} the images became blurred. It was noticed by")
         for signal, window in sorted(self.noticed.items(), key=lambda item: item[1]):
@@ -95,12 +102,17 @@ class Watch:
 
 def run_demo(*, seed: int, exit_after: float | None, listen: str) -> None:
     """Build a reference, run the daemon, inject a drift, tell what was seen."""
-    deadline = monotonic() + exit_after if exit_after else float("inf")
+    entered = monotonic()
+    deadline = entered + exit_after if exit_after else float("inf")
     stop = threading.Event()
     configure_logs(level="error", form="auto")
     with stop_on_signals(stop), tempfile.TemporaryDirectory(prefix="mllm-monitor-demo-") as name:
         folder = Path(name)
-        settings = demo_settings(folder, listen)
+        try:
+            settings = demo_settings(folder, listen)
+        except ValidationError as exc:
+            message = exc.errors()[0]["msg"].removeprefix("Value error, ")
+            raise MonitorError(f"--listen: {message}") from exc
         require_free(settings.http.host, settings.http.port)
         say(f"note: {BUILTIN_NOTE}")
         clock = Clock()
@@ -108,11 +120,17 @@ def run_demo(*, seed: int, exit_after: float | None, listen: str) -> None:
         with running(settings, clock=clock, stop=stop) as (address, around):
             say(f"state: {address}/   metrics: {address}/metrics   JSON: {address}/api/v1/streams")
             watch = Watch()
+            built = monotonic() - entered
             clock.start()
             with _writing(folder / "traffic.jsonl", live_traffic(seed), clock, stop):
                 _play(watch, around.publisher.latest, clock, lambda: _is_over(stop, deadline))
             for line in watch.verdict():
                 put(line)
+            if monotonic() > deadline and not watch.has_seen_drift:
+                needed = built + (END - START).total_seconds() / SPEED
+                say(
+                    f"building the reference took {built:.0f} s: try --exit-after {needed + 15:.0f}"
+                )
             if not _is_over(stop, deadline):
                 say(f"the daemon goes on at {address}/ until Ctrl-C")
             while not _is_over(stop, deadline):

@@ -85,7 +85,11 @@ def run_drill(settings: Settings, wish: Wish) -> None:
     if wish.picture is not None:
         require_picture(wish.picture)
     encoders = load_encoders(settings)
-    with opened_database(settings) as database, readable(wish.files) as paths, progress() as report:
+    with (
+        opened_database(settings, must_exist=True) as database,
+        readable(wish.files) as paths,
+        progress() as report,
+    ):
         with database.read() as session:
             judge = _judge(session, settings, wish.stream)
         shelf = ReferenceShelf(

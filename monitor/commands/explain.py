@@ -46,7 +46,7 @@ def run_explain(settings: Settings, wish: Wish) -> None:
     configure_logs(level="warning", form=settings.logging.format)
     signal = None if wish.signal is None else _signal(wish.signal)
     end = None if wish.window is None else _time(wish.window)
-    with opened_database(settings) as database:
+    with opened_database(settings, must_exist=True) as database:
         asked = _chosen(database, wish.stream, end)
         investigator = make_investigator(settings, database, utc_now)
         investigator.limits = replace(CaseLimits(), exchanges=wish.exchanges)

@@ -33,7 +33,7 @@ class Wish:
 def forget(settings: Settings, wish: Wish) -> None:
     """Say what is stored of the exchanges and, if that is wished for surely, delete it."""
     wanted = Wanted(wish.exchange_id, _label(wish), wish.stream)
-    with opened_database(settings) as database:
+    with opened_database(settings, must_exist=True) as database:
         forgetter = Forgetter(database, settings.data_dir, utc_now)
         found = forgetter.find(wanted)
         for warning in _warnings(found, wanted):

@@ -36,7 +36,7 @@ def promote_reference(settings: Settings, wish: Wish) -> None:
         NothingLearnedError: if it is stored but must not be activated.
     """
     encoders = load_encoders(settings)
-    with opened_database(settings) as database:
+    with opened_database(settings, must_exist=True) as database:
         promoter = make_promoter(settings, database, encoders, workers=os.cpu_count() or 1)
         with progress() as report:
             made = promoter.promote(wish.past, report)

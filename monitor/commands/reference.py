@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from monitor.commands.replay import require_format
+from monitor.commands.replay import WHY_REFUSED, require_format
 from monitor.commands.terminal import (
     progress,
     put,
@@ -168,7 +168,7 @@ def list_all_references(settings: Settings, *, as_json: bool) -> None:
 
 def show_reference(settings: Settings, name: str, *, as_json: bool) -> None:
     """Show what one reference is made of."""
-    with opened_database(settings) as database, database.read() as session:
+    with opened_database(settings, must_exist=True) as database, database.read() as session:
         version = find_reference(session, name)
         active = active_references(session)
     shown = _as_json(version, active)
@@ -188,7 +188,7 @@ def activate_reference(
             this does not matter.
     """
     encoders = load_encoders(settings)
-    with opened_database(settings) as database:
+    with opened_database(settings, must_exist=True) as database:
         with database.read() as session:
             version = find_reference(session, name)
         reference = _loaded(settings, database, version, encoders)
@@ -204,7 +204,7 @@ def activate_reference(
 
 def delete_one_reference(settings: Settings, name: str) -> None:
     """Delete a reference that is not active, and its index files."""
-    with opened_database(settings) as database, database.begin() as session:
+    with opened_database(settings, must_exist=True) as database, database.begin() as session:
         version = find_reference(session, name)
         delete_reference(session, version.digest)
     shutil.rmtree(settings.data_dir / "references" / version.digest, ignore_errors=True)
@@ -236,7 +236,7 @@ def _require_exchanges(selection: Selection, stream: str | None) -> None:
     refused = ", ".join(f"{n} {reason}" for reason, n in selection.rejected.most_common(5))
     wanted = f" of stream {stream!r}" if stream else ""
     raise ReferenceTooSmallError(
-        f"the files hold no exchange{wanted}; refused: {refused or 'nothing'}"
+        f"the files hold no exchange{wanted}; refused: {refused or 'nothing'}; {WHY_REFUSED}"
     )
 
 

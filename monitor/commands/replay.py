@@ -1,5 +1,6 @@
 """``replay``: historical logs through the jobs of the daemon."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from threading import Event
@@ -12,7 +13,6 @@ from monitor.service.ingest_job import Feed
 from monitor.service.logs import configure_logs
 from monitor.service.replay import Replay
 from monitor.service.wiring import (
-    Surroundings,
     forget_leftovers,
     load_encoders,
     make_jobs,
@@ -23,12 +23,14 @@ from monitor.service.wiring import (
 )
 from monitor.settings import Settings
 from monitor.store.counters import all_counts
+from monitor.store.engine import Database
 from monitor.store.references import active_references
 from monitor.traffic.formats.detect import NAMES
 from monitor.traffic.sources.jsonl import FileSource
 from monitor.web.api.measurements import as_json as measurement_json
 
 SOURCE = "replay"
+WHY_REFUSED = "docs/formats.md has the formats and what each reason means"
 
 
 def require_format(name: str) -> None:
@@ -67,6 +69,7 @@ def replay_files(
         forget_leftovers(database, encoders)
         jobs = make_jobs(settings, around, encoders, [feed], follows_clock=False)
         jobs.measure.require_usable_references()
+        before = _outcomes(database)
         replay = Replay(
             database=database,
             jobs=jobs,
@@ -79,7 +82,7 @@ def replay_files(
         if not finished:
             raise MonitorError("stopped; start the same command again to go on")
         _print(replay.measurements(), as_json=as_json)
-        _remark(around, replay)
+        _remark(database, replay, _outcomes(database) - before)
 
 
 def _print(measurements: Iterator[Measurement], *, as_json: bool) -> None:
@@ -90,19 +93,31 @@ def _print(measurements: Iterator[Measurement], *, as_json: bool) -> None:
         put_table(measurement_table(_of_the_whole(measurements)))
 
 
-def _remark(around: Surroundings, replay: Replay) -> None:
+def _remark(database: Database, replay: Replay, read: Counter[str]) -> None:
     """What a person must know who sees fewer measurements than expected."""
-    with around.database.read() as session:
+    with database.read() as session:
         active = active_references(session)
-        counts = all_counts(session)
-    for stream in replay.spans():
+    spans = replay.spans()
+    for stream in spans:
         if stream not in active and "*" not in active:
             say(
                 f"{stream}: not measured, no reference is active; build one from traffic known to "
                 "be good: mllm-monitor reference build FILE"
             )
-    outcomes = {outcome: n for source, _, outcome, n in counts if source == SOURCE}
-    say("all replays so far: " + ", ".join(f"{n} {name}" for name, n in outcomes.items()))
+    said = ", ".join(f"{n} {name}" for name, n in read.items())
+    say(f"read: {said or 'nothing that was not read before'}")
+    if not spans:
+        say(f"the files hold no exchange; {WHY_REFUSED}")
+
+
+def _outcomes(database: Database) -> Counter[str]:
+    """What became of the records of all replays so far."""
+    outcomes: Counter[str] = Counter()
+    with database.read() as session:
+        for source, _, outcome, n in all_counts(session):
+            if source == SOURCE:
+                outcomes[outcome] += n
+    return outcomes
 
 
 def _of_the_whole(measurements: Iterator[Measurement]) -> Iterator[Measurement]:

@@ -3,7 +3,7 @@
 import gzip
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import urlsplit
 
-from monitor.commands.terminal import progress
+from monitor.commands.terminal import leave_quietly, progress, say
 from monitor.errors import MonitorError
+from monitor.records import Exchange
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
 
 REPORT_EVERY = 100
@@ -40,6 +41,8 @@ class Wish:
 
 def write_traffic(wish: Wish, *, sleep: Callable[[float], None] = time.sleep) -> None:
     """Write the exchanges to a file, to standard output, or post them to a daemon."""
+    if wish.count < 1 or not wish.per_minute > 0:
+        raise MonitorError("--count takes 1 or more, --per-minute more than 0")
     only = dict(_label(text) for text in wish.drift_only)
     drifts = [
         replace(parse_drift(text), start=wish.drift_from, labels=only) for text in wish.drifts
@@ -47,6 +50,13 @@ def write_traffic(wish: Wish, *, sleep: Callable[[float], None] = time.sleep) ->
     mix = Mix(stream=wish.stream, per_minute=wish.per_minute)
     start = wish.start or datetime.now(UTC)
     exchanges = simulate(wish.seed, start=start, count=wish.count, drifts=drifts, mix=mix)
+    try:
+        _write_all(wish, exchanges, sleep)
+    except BrokenPipeError:
+        leave_quietly()
+
+
+def _write_all(wish: Wish, exchanges: Iterable[Exchange], sleep: Callable[[float], None]) -> None:
     with ExitStack() as stack:
         report = stack.enter_context(progress())
         write = stack.enter_context(_writing(wish, sleep))
@@ -104,19 +114,24 @@ def _writing(wish: Wish, sleep: Callable[[float], None]) -> Iterator[Write]:
                 out.flush()  # whoever follows it wants it now
 
         yield write
+        out.flush()
 
 
 def _post(wish: Wish, line: bytes, sleep: Callable[[float], None]) -> None:
     """Post one exchange, again and again while the daemon is away or busy."""
+    has_told = False
     while True:
         try:
             status, answer = _answer(wish, line)
-        except (OSError, HTTPException):
-            status, answer = 503, ""
+        except (OSError, HTTPException) as exc:
+            status, answer = 503, str(exc)
         if status < 300:  # noqa: PLR2004 - HTTP
             return
         if status not in {429, 503}:
             raise MonitorError(f"{wish.out} answered {status}: {answer}")
+        if not has_told:
+            say(f"{wish.out} does not take it yet ({answer.strip()}); asking again until it does")
+            has_told = True
         sleep(AGAIN_SECONDS)
 
 

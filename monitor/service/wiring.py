@@ -40,6 +40,7 @@ from monitor.store.migrations import (
     current_revision,
     expected_revision,
     require_current,
+    require_made,
     upgrade,
 )
 from monitor.store.pending import forget_other_encoders, release_claims
@@ -64,14 +65,19 @@ def utc_now() -> datetime:
 
 
 @contextmanager
-def opened_database(settings: Settings, *, alone: bool = False) -> Iterator[Database]:
+def opened_database(
+    settings: Settings, *, alone: bool = False, must_exist: bool = False
+) -> Iterator[Database]:
     """The database at the revision this program needs.
 
     An embedded one is brought there; a PostgreSQL is refused where it is not, because others may be
     using it. ``alone`` holds the lock of an embedded one: a second daemon is refused.
+    ``must_exist`` is for who asks of what is stored: a file made by the way would answer nothing.
     """
     with ExitStack() as stack:
         database = stack.enter_context(open_database(settings.database.url))
+        if must_exist:
+            require_made(database)
         if alone:
             stack.enter_context(hold_embedded_lock(database))
         # Asked first, because an upgrade waits until nobody else writes.

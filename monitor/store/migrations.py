@@ -42,6 +42,20 @@ def is_made(database: Database) -> bool:
     return current_revision(database) is not None
 
 
+def require_made(database: Database) -> None:
+    """Refuse a file that is not there or has nothing in it; asking makes none.
+
+    Raises:
+        StoreError: naming the place, and what names another one.
+    """
+    if database.path is not None and not is_made(database):
+        raise StoreError(
+            f"there is no database {database.url_for_people}, so nothing is stored yet: begin with "
+            "`mllm-monitor reference build FILE`; where a monitor runs already, name its settings "
+            "with --config or MLLM_MONITOR_CONFIG"
+        )
+
+
 def expected_revision() -> str:
     """Revision that this program needs."""
     head = ScriptDirectory.from_config(_config()).get_current_head()

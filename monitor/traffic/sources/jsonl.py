@@ -182,6 +182,8 @@ class FileSource:
         logs: dict[str, LogFile] = {}
         for file in files:
             if file.head is None:
+                if file.is_zipped and file.content_bytes and not self._follow:
+                    self._problems.setdefault(f"{file.path}: no gzip that can be read", False)
                 continue
             id_, other = file.head, logs.get(file.head)
             if other is not None and other.inode != file.inode:

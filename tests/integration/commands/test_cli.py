@@ -136,9 +136,19 @@ def test_the_module_runs_too() -> None:
         (["replay", "good.jsonl", "missing.jsonl"], "missing.jsonl: no such file"),
         (["replay", "good.jsonl", "--format", "odd"], "--format must be one of"),
         (["reference", "build", "good.jsonl", "--format", "odd"], "--format must be one of"),
-        (["reference", "show", "nobody"], "there is no reference 'nobody'"),
-        (["reference", "activate", "nobody"], "there is no reference 'nobody'"),
-        (["reference", "delete", "nobody"], "there is no reference 'nobody'"),
+        (
+            ["--config", "made.yaml", "reference", "show", "nobody"],
+            "there is no reference 'nobody'",
+        ),
+        (["--config", "made.yaml", "reference", "delete", "nobody"], "no reference 'nobody'"),
+        (["--config", "made.yaml", "reference", "activate", "nobody"], "no reference 'nobody'"),
+        (["reference", "build", "damaged.gz"], "damaged.gz: no gzip that can be read"),
+        (["replay", "damaged.gz"], "damaged.gz: no gzip that can be read"),
+        (["--config", "folder.yaml", "db", "backup", "copy.db"], "cannot open the database"),
+        (["--config", "text.yaml", "db", "backup", "copy.db"], "file is not a database"),
+        (["simulate", "--count", "0"], "--count takes 1 or more"),
+        (["simulate", "--per-minute", "0"], "--per-minute more than 0"),
+        (["demo", "--listen", "nonsense"], "--listen: listen must be ADDRESS:PORT, got 'nonsense'"),
         (["reference", "build", "good.jsonl"], "exchanges are too few"),
         (["reference", "build", "empty.jsonl"], "the files hold no exchange"),
         (["--config", "missing.yaml", "check"], "no settings file at missing.yaml"),
@@ -158,11 +168,50 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(
     write(tmp_path / "odd.yaml", "mood: fine")
     write(tmp_path / "scheme.yaml", "database: {url: 'mysql://host/name'}")
     write(tmp_path / "folder.yaml", f"database: {{url: 'sqlite:///{tmp_path}'}}")
+    write(tmp_path / "made.yaml", "database: {url: 'sqlite:///made.db'}")
+    write(tmp_path / "text.yaml", "database: {url: 'sqlite:///good.jsonl'}")
+    write(tmp_path / "damaged.gz", b"\x1f\x8b\x08no gzip goes on like this")
+    with open_database("sqlite:///made.db") as database:
+        upgrade(database)
     done = run(*arguments)
     own = [line for line in words(done) if line.startswith("mllm-monitor: ")]
     assert (done.code, done.out, len(own)) == (2, "", 1)
     assert said in own[0]
     assert "Traceback" not in done.err
+    assert not (tmp_path / "copy.db").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["explain"],
+        ["forget", "--id", "a"],
+        ["calibrate"],
+        ["drill", "good.jsonl"],
+        ["reference", "show", "x"],
+        ["reference", "activate", "x"],
+        ["reference", "delete", "x"],
+        ["reference", "promote", "--stream", "s", "--since", "2026-03-01"],
+        ["db", "backup", "copy.db"],
+    ],
+    ids=" ".join,
+)
+def test_whoever_asks_where_nothing_is_stored_is_told_the_place_and_no_database_is_made(
+    run: Run, tmp_path: Path, arguments: list[str]
+) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, "")
+    (line,) = words(done)
+    assert line.startswith("mllm-monitor: there is no database sqlite:///mllm-monitor.db, so ")
+    assert "--config" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_revision_of_a_database_that_is_not_there_is_none_and_none_is_made(
+    run: Run, tmp_path: Path
+) -> None:
+    assert run("db", "current").out.startswith("current none\nneeded ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_all_faults_of_a_settings_file_are_told_at_once(run: Run, tmp_path: Path) -> None:
@@ -236,6 +285,20 @@ def test_check_names_everything_that_is_wrong_and_exits_two(run: Run, tmp_path: 
     assert len(problems) == 4
     for part in ("source nothing.jsonl", "images.root nowhere", "tokens_file", "database.url"):
         assert part in "\n".join(problems)
+
+
+@pytest.mark.parametrize("closed", ["folder", "folder/made.db"])
+def test_check_says_that_the_database_cannot_be_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    with open_database("sqlite:///folder/made.db") as database:
+        upgrade(database)
+    # A privileged user may write everywhere, so permissions of files would show nothing.
+    monkeypatch.setattr(os, "access", lambda path, _: Path(path) != Path(closed))
+    monkeypatch.setenv("MLLM_MONITOR_DATABASE__URL", "sqlite:///folder/made.db")
+    done = run("check")
+    assert done.code == 2
+    assert "PROBLEM database sqlite:///folder/made.db is not writable by this user" in done.out
 
 
 def test_check_says_which_reference_judges_what(run: Run, tmp_path: Path) -> None:
@@ -399,6 +462,15 @@ def test_a_replay_without_a_reference_says_what_to_do(
     assert "20 admitted" in done.err
 
 
+def test_a_replay_of_no_exchange_says_so_and_why(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "odd.jsonl", "no json\n{}\n")
+    done = run("replay", "odd.jsonl", "--json")
+    assert (done.code, done.out) == (0, "")
+    assert "read: 1 broken_json, 1 unknown_format" in words(done)
+    assert any(line.startswith("the files hold no exchange; docs/") for line in words(done))
+    assert "read: nothing that was not read before" in words(run("replay", "odd.jsonl"))
+
+
 def test_migrations_from_nothing_and_again(run: Run) -> None:
     before = run("db", "current")
     assert before.out.splitlines()[0] == "current none"
@@ -409,7 +481,10 @@ def test_migrations_from_nothing_and_again(run: Run) -> None:
     assert current.split()[1] == needed.split()[1]
 
 
-@pytest.mark.parametrize("command", ["db current", "reference list", "reference list --json"])
+@pytest.mark.parametrize(
+    "command",
+    ["db current", "reference list --json", "simulate --count 3", "simulate --count 60"],
+)
 def test_a_pipe_that_closes_early_is_no_fault(tmp_path: Path, command: str) -> None:
     command = f"{sys.executable} -m monitor {command} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(

@@ -228,5 +228,6 @@ def test_a_stream_without_a_reference_is_refused(
     program.patch.chdir(tmp_path)
     (tmp_path / "monitor.yaml").write_text(SETTINGS)
     write_log(tmp_path / "good.jsonl", 1, 3)
+    assert program(capsys, "db", "upgrade") == 0
     assert program(capsys, "drill", "good.jsonl") == 2
     assert "no reference is active; build one with" in program.err

@@ -97,11 +97,14 @@ def test_what_is_posted_carries_the_token(taker: Taker) -> None:
     assert set(taker.tokens) == {"Bearer secret"}
 
 
-def test_a_daemon_that_is_busy_is_asked_again_and_loses_nothing(taker: Taker) -> None:
+def test_a_daemon_that_is_busy_is_asked_again_and_loses_nothing(
+    taker: Taker, capsys: pytest.CaptureFixture[str]
+) -> None:
     taker.statuses += [503, 429]
     waits: list[float] = []
     write_traffic(wish(taker.address), sleep=waits.append)
     assert (len(taker.bodies), len(waits)) == (4, 2)
+    assert capsys.readouterr().err.count(f"{taker.address} does not take it yet ({{}})") == 1
 
 
 def test_a_refusal_ends_it_with_what_was_said(taker: Taker) -> None:
