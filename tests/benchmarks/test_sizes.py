@@ -1,4 +1,4 @@
-"""What a stream and a reference take, in bytes and in processor time."""
+"""What a stream and a stored reference take, in bytes and in processor time."""
 
 import os
 import sqlite3
@@ -23,25 +23,6 @@ windows: {{pane: 5m, length: 10m, slide: 5m}}
 reference: {{null_draws: 50}}
 slices: {{labels: [tenant]}}
 privacy: {{content_retention: {retention}}}
-"""
-LOAD = """
-import sys
-from pathlib import Path
-import psutil
-from monitor.service.shelf import ReferenceShelf
-from monitor.store.engine import open_database
-from monitor.store.references import list_references
-from monitor.encoders.builtin import builtin_encoders
-import monitor.reference.faiss_index
-digest = builtin_encoders().digest
-me = psutil.Process()
-with open_database(sys.argv[1]) as database:
-    with database.read() as session:
-        (version,) = list_references(session)
-    shelf = ReferenceShelf(database=database, data_dir=Path(sys.argv[2]), encoder_digest=digest)
-    before = me.memory_info().rss
-    kept = shelf.get(version.digest)
-    print(before, me.memory_info().rss)
 """
 
 
@@ -147,28 +128,3 @@ def test_a_sample_a_window_and_a_reference_take_so_many_bytes(
             f"\n  building it {built:.0f} s, replaying {DAY} exchanges {spent:.0f} s of a core"
         )
     assert per_sample["0"] < per_sample["7d"] < 20_000
-
-
-@pytest.mark.benchmark
-def test_a_loaded_reference_takes_so_much_memory(tmp_path: Path) -> None:
-    taken = {}
-    for count in (400, 1_600):
-        folder = tmp_path / str(count)
-        folder.mkdir()
-        (folder / "m.yaml").write_text(SETTINGS.format(folder=folder, retention="7d"))
-        place = Place(folder, f"sqlite:///{folder}/m.db")
-        place.run("reference", "build", simulate(place, "good.jsonl", count, 1))
-        printed = subprocess.run(
-            [sys.executable, "-c", LOAD, place.url, str(folder / "data")],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        before, after = map(int, printed.split())
-        taken[count] = after - before
-        print(
-            f"\n{count} exchanges: {before / 2**20:.0f} MiB before, {taken[count] / 2**20:.0f} more"
-        )
-    each = (taken[1_600] - taken[400]) / 1_200
-    print(f"{each / 2**10:.1f} KiB an exchange")
-    assert each < 64 * 2**10
