@@ -14,6 +14,7 @@ from monitor.errors import MonitorError
 from monitor.service.acting import Actor
 from monitor.service.daemon import scheduled, stop_on_signals
 from monitor.service.intake import Batch, Receipt
+from monitor.service.leadership import leading
 from monitor.service.logs import configure_logs
 from monitor.service.teaching import teaching
 from monitor.service.wiring import (
@@ -62,7 +63,8 @@ def running(settings: Settings, *, clock: Clock, stop: Event) -> Iterator[tuple[
     """A running daemon; yields its address and its parts, and has stopped when left."""
     with ExitStack() as stack:
         database = stack.enter_context(opened_database(settings, alone=True))
-        around = make_surroundings(settings, database, clock, stop, asks_teacher=True)
+        leads = stack.enter_context(leading(database, utc_now))
+        around = make_surroundings(settings, database, clock, stop, asks_teacher=True, leads=leads)
         waiting_for = ["the encoders are loading"]
         around.publisher.refresh()
         actor = Actor(database, settings.data_dir, utc_now)

@@ -63,10 +63,9 @@ class Telemetry:
             "1 where the teacher is left alone because it failed, else 0.",
             registry=registry,
         )
-        leader = Gauge(
-            "mllm_monitor_leader", "1 where this process runs the jobs.", registry=registry
+        self.leader = Gauge(
+            "mllm_monitor_leader", "1 where this process measures windows.", registry=registry
         )
-        leader.set(1)
         for job in JOBS:
             self._job_seconds.labels(job)
             self._job_failures.labels(job)

@@ -320,6 +320,7 @@ class Surroundings:
     telemetry: Telemetry
     publisher: Publisher
     intake: Intake
+    leads: Callable[[], bool]  # whether this process measures
 
 
 def make_surroundings(
@@ -329,6 +330,7 @@ def make_surroundings(
     stop: Event,
     *,
     asks_teacher: bool = False,
+    leads: Callable[[], bool] = lambda: True,
 ) -> Surroundings:
     """Everything that can be had before the encoders are loaded."""
     intake = make_intake(settings, database, clock, asks_teacher=asks_teacher)
@@ -341,6 +343,7 @@ def make_surroundings(
             database=database, clock=clock, targets_within=intake.rules.target_lateness
         ),
         intake=intake,
+        leads=leads,
     )
 
 
@@ -392,7 +395,7 @@ def make_jobs(
             shelf=shelf,
             rules=measure_rules(settings, encoders),
             on_failure=lambda: around.telemetry.failed("measure"),
-            should_stop=around.stop.is_set,
+            should_stop=lambda: around.stop.is_set() or not around.leads(),
         ),
         retain=RetainJob(
             database=around.database,
@@ -419,9 +422,15 @@ def schedule(
         around.publisher.refresh(again=())
 
     def measure() -> None:
-        jobs.measure()
-        around.publisher.note_windows_due(jobs.measure.left)
-        around.publisher.refresh(again=jobs.measure.measured)
+        is_leader = around.leads()
+        around.telemetry.leader.set(is_leader)
+        if is_leader:
+            jobs.measure()
+            around.publisher.note_windows_due(jobs.measure.left)
+            around.publisher.refresh(again=jobs.measure.measured)
+        else:  # nobody says which streams another one has measured
+            around.publisher.note_windows_due({})
+            around.publisher.refresh()
 
     every = settings.jobs
     plan: dict[str, tuple[timedelta, Job]] = {

@@ -485,3 +485,12 @@ class TaskRow(Base):
     finished_at: Mapped[datetime | None]
     result: Mapped[dict[str, object] | None] = mapped_column(JSON)
     problem: Mapped[str | None]
+
+
+class LeaseRow(Base):
+    """What only one of several processes does at a time, and who it is until when."""
+
+    __tablename__ = "leases"
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(40))
+    until: Mapped[datetime]

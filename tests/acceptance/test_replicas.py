@@ -1,6 +1,7 @@
-"""Two daemons on one PostgreSQL: either takes traffic, one may be killed, nothing counts twice."""
+"""Two daemons on one PostgreSQL: either takes traffic, the one that measures may be killed."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -46,6 +47,11 @@ def post(process: Process, lines: list[dict[str, object]]) -> None:
     httpx.post(f"{process.address}/v1/exchanges", content=as_bytes(lines)).raise_for_status()
 
 
+def leads(process: Process) -> bool:
+    """Whether it is the one that measures."""
+    return scrape(process.address)["mllm_monitor_leader", frozenset()] == 1
+
+
 def test_two_daemons_share_the_work_and_one_goes_on_alone(tmp_path: Path, database: str) -> None:
     first, second = (replica(tmp_path, name, database) for name in ("first", "second"))
     first.done("db", "upgrade")
@@ -53,18 +59,25 @@ def test_two_daemons_share_the_work_and_one_goes_on_alone(tmp_path: Path, databa
     first.done("reference", "build", str(write(tmp_path / "normal.jsonl", normal)))
     lines = Traffic(5, image_share=0.5).evenly(COUNT, "shared", START, STEP, with_targets=True)
     batches = [lines[i : i + BATCH] for i in range(0, COUNT, BATCH)]
-    with second.running("run") as left:
+    with ExitStack() as stack:
         with first.running("run") as killed:
+            killed.event("leadership_taken")
+            left = stack.enter_context(second.running("run"))
             for batch, taker in zip(batches[:8], [killed, left] * 4, strict=True):
                 post(taker, batch)
             killed.event("window_measured")
-        with psycopg.connect(database) as server:  # the claims of the killed one run out
+            leaders = leads(killed), leads(left)
+            measured_by_other = [e for e in left.events() if e["event"] == "window_measured"]
+        with psycopg.connect(database) as server:  # what the killed one had claimed runs out
             server.execute("UPDATE samples SET claimed_until = NULL")
+            server.execute("UPDATE leases SET until = now()")
         for batch in batches[6:]:  # two of them again, as a client that got no answer would
             post(left, batch)
+        left.event("leadership_taken")
         left.until("rest", lambda: all(rows(database, query) == [] for query in UNFINISHED))
         shown = streams_with(scrape(left.address), "mllm_monitor_window_samples")
         errors = [event for event in left.events() if event["level"] == "error"]
+    assert (leaders, measured_by_other) == ((True, False), [])
     assert (shown, errors) == ({"shared"}, [])
     kept = COUNT * int(STEP.total_seconds()) // 60 * PER_PANE
     assert rows(database, "SELECT count(*) FROM samples") == [(kept,)]
