@@ -4,9 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import ip_address
 from secrets import token_bytes
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -15,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.web.access import Keys
 from monitor.web.bodies import RefusedError, read_body
+from monitor.web.origin import is_embedding, is_foreign, is_host, knows
 from monitor.web.session import FIELD, SECRET_BYTES, Role, Session, Sessions, Visitor, meet
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -76,28 +76,6 @@ class Access:
             may_act=self.is_open and not self.has_keys,
             can_sign_in=self.has_keys,
         )
-
-    def knows(self, host: str) -> bool:
-        """Whether a request may have come here on purpose, and not by a name that was rebound."""
-        name = urlsplit(f"//{host}").hostname or ""
-        if name in self.hosts or name == "localhost" or name.endswith(".localhost"):
-            return True
-        try:
-            ip_address(name)
-        except ValueError:
-            return False
-        return True
-
-    def is_foreign(self, request: Request) -> bool:
-        """Whether a browser says that another site made it send this."""
-        if site := request.headers.get("sec-fetch-site"):
-            return site != "same-origin"
-        origin = request.headers.get("origin")
-        if origin is None:
-            return False
-        return urlsplit(origin).netloc not in {request.headers.get("host", ""), self.external} - {
-            ""
-        }
 
 
 @dataclass(slots=True)
@@ -165,13 +143,18 @@ class Gate:
     async def _let_in(self, request: Request, asking: _Asking) -> bytes | None:
         """The body of what changes something, read and found to be from us."""
         visitor, is_safe = asking.visitor, request.method in SAFE
+        if not is_host(request.headers.get("host", "")):
+            raise RefusedError(400, "the header Host is no address")
         if request.url.path not in {LOGIN, LOGOUT}:
             self._require_role(visitor, is_safe=is_safe, by_token=asking.by_token)
             if not (asking.by_token or visitor.is_signed_in):
                 self._require_host(request, is_safe=is_safe)
         if is_safe:
+            # It could not read the answer, but a case is work of seconds, and pictures are seen.
+            if not asking.by_token and is_embedding(request):
+                raise RefusedError(403, "another site asked for this")
             return None
-        if not asking.by_token and self._access.is_foreign(request):
+        if not asking.by_token and is_foreign(request, self._access.external):
             raise RefusedError(403, "another site asked for this")
         body = await read_body(request, MAX_FORM_BYTES)
         if not asking.by_token:
@@ -199,7 +182,7 @@ class Gate:
 
     def _require_host(self, request: Request, *, is_safe: bool) -> None:
         host = request.headers.get("host", "")
-        if (is_safe and not self._access.is_local) or self._access.knows(host):
+        if (is_safe and not self._access.is_local) or knows(host, self._access.hosts):
             return
         raise RefusedError(
             403,

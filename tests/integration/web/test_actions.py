@@ -154,11 +154,11 @@ def test_markup_in_a_note_is_text(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"stream": "nobody"}, "no stream of this name"),
-        ({"note": " "}, "note is missing"),
+        ({"stream": "nobody"}, "No stream of this name"),
+        ({"note": " "}, "Note is missing"),
         ({"note": "x" * 2_001}, "1 to 2000 characters"),
         ({"since": "yesterday"}, "expected a time"),
-        ({"since": ""}, "since is missing"),
+        ({"since": ""}, "Since is missing"),
         ({"until": "2026-03-01T11:00"}, "must end after it begins"),
         ({"signal": "mood"}, "no signal"),
     ],
@@ -257,8 +257,8 @@ def test_a_task_that_was_killed_has_failed_once_the_daemon_is_back(desk: Desk) -
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"reference": "nothing"}, "there is no reference"),
-        ({"stream": ""}, "stream is missing"),
+        ({"reference": "nothing"}, "There is no reference"),
+        ({"stream": ""}, "Stream is missing"),
     ],
 )
 def test_what_is_not_there_is_not_activated(desk: Desk, fields: dict[str, str], said: str) -> None:
@@ -318,7 +318,7 @@ def test_who_forgot_is_kept_and_not_what(desk: Desk) -> None:
 
 def test_nothing_is_forgotten_unless_somebody_is_sure(desk: Desk) -> None:
     status, text = desk.refused("/forget", stream=STREAM, id=f"{STREAM}-0-5")
-    assert (status, "say that you are sure" in text) == (400, True)
+    assert (status, "Say that you are sure" in text) == (400, True)
 
 
 def test_what_is_not_stored_cannot_be_forgotten(desk: Desk) -> None:

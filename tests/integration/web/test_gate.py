@@ -6,7 +6,7 @@ import pytest
 
 from monitor.store.audit import Outcome, audit_entries
 from monitor.web.gate import Access
-from tests.integration.service.parts import START, STREAM
+from tests.integration.service.parts import START, STREAM, admit, traffic
 from tests.integration.web.acting import ACTOR, HTML, READER, Browser, guarded, keys
 from tests.integration.web.conftest import Serve, Site
 
@@ -196,13 +196,14 @@ def test_a_form_of_another_session_is_refused(new_site: Serve, tmp_path: Path, p
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
 def test_what_another_site_asks_for_is_refused(site: Site, headers: dict[str, str]) -> None:
     by_form = Browser(site).post("/acknowledge", FORM, csrf="any", **headers)
-    assert (by_form.status_code, "another site asked for this" in by_form.text) == (403, True)
+    assert (by_form.status_code, "Another site asked for this." in by_form.text) == (403, True)
     refused = site.client.post("/api/v1/acknowledgements", json=NOTE, headers=headers)
     assert refused.json() == {"error": "another site asked for this"}
 
@@ -216,6 +217,47 @@ def test_what_our_own_page_asks_for_is_done(measured: Site) -> None:
     assert (done.status_code, done.headers["location"]) == (303, "/audit")
 
 
+PART_OF_A_PAGE = [
+    {"Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    {"Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"},
+    {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+]
+
+
+@pytest.mark.parametrize("path", ["/", "/api/v1/streams", "/export?stream=a", "/login"])
+@pytest.mark.parametrize("part", PART_OF_A_PAGE)
+@pytest.mark.parametrize("site_of", ["cross-site", "same-site"])
+def test_other_sites_make_nothing_of_ours_a_part_of_theirs(
+    site: Site, path: str, part: dict[str, str], site_of: str
+) -> None:
+    refused = site.client.get(path, headers={"Sec-Fetch-Site": site_of, **part})
+    assert (refused.status_code, refused.json()) == (403, {"error": "another site asked for this"})
+
+
+@pytest.mark.parametrize("site_of", ["cross-site", "same-site", "none"])
+def test_a_link_from_anywhere_leads_to_a_page(site: Site, site_of: str) -> None:
+    link = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert site.client.get("/", headers={"Sec-Fetch-Site": site_of, **link}).status_code == 200
+
+
+@pytest.mark.parametrize("part", PART_OF_A_PAGE)
+def test_our_own_pages_have_parts(site: Site, part: dict[str, str]) -> None:
+    assert (
+        site.client.get("/", headers={"Sec-Fetch-Site": "same-origin", **part}).status_code == 200
+    )
+
+
+def test_a_reader_gets_no_form_for_a_new_normal(new_site: Serve, tmp_path: Path) -> None:
+    browser = Browser(guarded(new_site, tmp_path))
+    rig = browser.site.rig
+    admit(rig.around.intake, traffic(20, 1))
+    rig.jobs.ingest.run(lambda: False)
+    browser.sign_in(READER)
+    page = browser.page("/promote", stream=STREAM).text
+    assert "This takes a token for acting" in page
+    assert 'action="/promote"' not in page
+
+
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9750", "127.0.0.1.evil.example"])
 def test_a_name_that_was_rebound_neither_reads_nor_acts(site: Site, host: str) -> None:
     headers = {"Host": host}
@@ -223,6 +265,21 @@ def test_a_name_that_was_rebound_neither_reads_nor_acts(site: Site, host: str) -
     refused = site.client.post("/api/v1/acknowledgements", json=NOTE, headers=headers)
     assert refused.status_code == 403
     assert "set http.external_url" in refused.json()["error"]
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "a b]", 'localhost/"><script>', "localhost:port"])
+@pytest.mark.parametrize("path", ["/", "/nowhere", "/export?stream=a", "/login"])
+def test_what_is_no_host_is_refused_and_no_failure(site: Site, host: str, path: str) -> None:
+    refused = site.client.get(path, headers={"Host": host})
+    assert (refused.status_code, refused.json()) == (
+        400,
+        {"error": "the header Host is no address"},
+    )
+
+
+@pytest.mark.parametrize("host", ["[::1]:9750", "127.0.0.1", "localhost:9750"])
+def test_addresses_in_numbers_are_known(site: Site, host: str) -> None:
+    assert site.client.get("/", headers={"Host": host}).status_code == 200
 
 
 def test_the_names_that_are_set_are_known(new_site: Serve) -> None:
