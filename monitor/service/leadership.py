@@ -38,7 +38,7 @@ class Leadership:
             return True
         self._taken_at = None
         with self._database.begin() as session:
-            is_leader = take_lease(session, MEASURING, self._holder, now, now + LEASE)
+            is_leader = take_lease(session, MEASURING, self._holder, now, LEASE)
         self._taken_at = now if is_leader else None
         if is_leader is not self._is_leader:
             log.info("leadership_taken" if is_leader else "leadership_lost")

@@ -81,6 +81,13 @@ def test_a_clock_that_goes_back_does_not_keep_a_lease_that_is_not_renewed(
     assert (second.leads(), first.leads()) == (True, False)
 
 
+def test_a_lease_of_a_clock_far_ahead_keeps_nobody_from_leading(database: Database) -> None:
+    ahead, right = Clock(), Clock()
+    ahead.now += timedelta(hours=1)
+    killed, left = Leadership(database, ahead), Leadership(database, right)
+    assert (killed.leads(), left.leads()) == (True, True)
+
+
 def test_within_a_part_of_the_lease_the_database_is_not_asked(
     database: Database, clock: Clock
 ) -> None:
