@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from monitor.errors import ReferenceTooSmallError
 from monitor.records import Modality
-from monitor.reference.artefact import FrozenReference, Neighbourhood, Network, digest_of, is_enough
-from monitor.reference.calibrate import count_shares, draw_nulls
+from monitor.reference.artefact import Neighbourhood, Network, digest_of, is_enough
+from monitor.reference.chance import ANSWER, PAIRING, SPLIT, seed_for
 from monitor.reference.conditional import (
     PAIRS_MIN,
     Pairs,
@@ -35,8 +35,9 @@ from monitor.reference.embedded import (
 )
 from monitor.reference.faiss_index import leave_one_out_distances
 from monitor.reference.image_states import named_counts
+from monitor.reference.recalibration import redrawn
 from monitor.reference.signals import single_threaded
-from monitor.reference.stored_nulls import null_arrays, share_arrays
+from monitor.reference.stored_nulls import null_sizes_in
 from monitor.stats.blocks import BlockDispersion, block_dispersion
 from monitor.stats.novelty import novelty_threshold
 from monitor.stats.null import SHARE_OF_POOL
@@ -48,7 +49,6 @@ _LOSSES = {
     Network.ANSWER: "whether answers get worse cannot be measured",
     Network.PAIRING: "image_text_agreement cannot be measured",
 }
-SPLIT, ANSWER, PAIRING, NULLS = range(4)  # what chance is used for; part of the seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,18 +116,14 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
         neighbourhood = Neighbourhood.of(density, np.flatnonzero(~in_calibration), folder=None)
         arrays = vectors | _network_arrays(assessed)
         arrays |= _novelty_arrays(density, neighbourhood, has_images=has_images)
-        frozen = FrozenReference.of(arrays, density, calibration)
-        nulls = draw_nulls(
-            frozen,
-            calibration,
-            draws=null_draws,
-            seed=seed_for(seed, NULLS),
-            workers=workers,
-            progress=progress,
-        )
-        shares = count_shares(frozen, calibration, neighbourhood)
-    arrays |= null_arrays(nulls)
-    arrays |= share_arrays(shares)
+    arrays = redrawn(
+        arrays,
+        draws=null_draws,
+        seed=seed,
+        smallest_window=smallest_window,
+        workers=workers,
+        progress=progress,
+    )
     dependent = _dependent(embedded)
     return BuiltReference(
         name=name,
@@ -140,7 +136,7 @@ def build(  # noqa: PLR0913 - each is a setting that changes the reference
             "density": _counts(density),
             "calibration": _counts(calibration),
             "image_states": states_of(vectors),
-            "null_sizes": {signal.value: null.sizes.tolist() for signal, null in nulls.items()},
+            "null_sizes": null_sizes_in(arrays),
             "networks": {
                 network.value: asdict(q.report) | {"has_learned": q.report.has_learned}
                 for network, q in assessed.items()
@@ -309,8 +305,3 @@ def _dependence_note(modality: Modality, blocks: BlockDispersion) -> str:
         f"{blocks.ratio:.2f} times as much as random ones. Thresholds by resampling may alarm more "
         "often than stated; `mllm-monitor calibrate --burn-in` takes them from whole windows"
     )
-
-
-def seed_for(seed: int, purpose: int) -> int:
-    """Independent chance for each purpose of one seed."""
-    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])

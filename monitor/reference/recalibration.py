@@ -1,4 +1,4 @@
-"""New nulls for a reference that exists: drawn again, or those of past healthy windows."""
+"""Nulls of a reference: drawn from it, or those of past healthy windows."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from scipy.stats import f
 
 from monitor.records import Signal
 from monitor.reference.artefact import FrozenReference, Neighbourhood
-from monitor.reference.build import NULLS, seed_for
 from monitor.reference.calibrate import count_shares, draw_nulls
+from monitor.reference.chance import NULLS, seed_for
 from monitor.reference.conditional import Progress, silent
 from monitor.reference.embedded import DENSITY, PARTS, Arrays, Floats, Ints, parts_of
 from monitor.reference.signals import COMPONENTS, Estimate, single_threaded
@@ -49,9 +49,9 @@ def redrawn(
     workers: int,
     progress: Progress = silent,
 ) -> dict[str, npt.NDArray[Any]]:
-    """The reference with all nulls drawn anew from its calibration part.
+    """The reference with all nulls drawn from its calibration part, as if for the first time.
 
-    With the seed and the draws of ``build`` they are the same again.
+    With the seed and the draws that it was built with they are the same again.
     """
     kept = {name: a for name, a in arrays.items() if name.split("/")[0] not in _CALIBRATED}
     kept["smallest_window"] = np.array([smallest_window])

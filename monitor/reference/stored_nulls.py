@@ -31,6 +31,15 @@ def share_arrays(shares: Mapping[Signal, ShareNull]) -> dict[str, npt.NDArray[An
     return {f"share/{signal}": np.array([law.count, law.pool]) for signal, law in shares.items()}
 
 
+def null_sizes_in(arrays: Arrays) -> dict[str, list[int]]:
+    """Sizes of the windows that were drawn, by signal."""
+    return {
+        name.split("/")[0]: sizes.tolist()
+        for name, sizes in under(arrays, "null").items()
+        if name.endswith("/sizes")
+    }
+
+
 def resampled_null(arrays: Arrays, signal: str) -> Null:
     """The null that was drawn from the calibration part."""
     sizes, draws, pool = (arrays[f"null/{signal}/{part}"] for part in ("sizes", "draws", "pool"))

@@ -21,7 +21,7 @@ from monitor.records import (
     Verdict,
     WindowId,
 )
-from monitor.reference import artefact
+from monitor.reference import artefact, recalibration
 from monitor.reference import build as building
 from monitor.reference.artefact import Neighbourhood
 from monitor.reference.build import BuiltReference, build
@@ -68,8 +68,8 @@ class Consumption:
         self._patch = patch
         self._spy(building, "train_q", lambda x, *_, stage, **__: (stage, self._of(x)))
         self._spy(building, "assess", self._assessed)
-        self._spy(building, "draw_nulls", lambda _, pool, **__: ("nulls", _ids(pool)))
-        self._spy(building, "count_shares", lambda _, pool, *__: ("shares", _ids(pool)))
+        self._spy(recalibration, "draw_nulls", lambda _, pool, **__: ("nulls", _ids(pool)))
+        self._spy(recalibration, "count_shares", lambda _, pool, *__: ("shares", _ids(pool)))
         self._spy(artefact, "_emi", lambda _, pool: ("EMI of the reference", _ids(pool)))
         self._spy(Neighbourhood, "of", lambda part, *_, **__: ("neighbours", _ids(part)))
 
