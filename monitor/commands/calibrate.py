@@ -27,10 +27,10 @@ from monitor.service.calibration import Past, Promise, Span
 from monitor.service.logs import configure_logs
 from monitor.service.measure import Measurer
 from monitor.service.replay import Replay
-from monitor.service.shelf import ReferenceShelf
 from monitor.service.wiring import (
     load_encoders,
     make_jobs,
+    make_shelf,
     make_surroundings,
     measure_rules,
     opened_database,
@@ -74,12 +74,7 @@ def run_calibrate(settings: Settings, wish: Wish) -> None:
             base = _base(session, wish)
             arrays = load_arrays(session, base.digest)
             in_force = set(active_references(session).values())
-        shelf = ReferenceShelf(
-            database=database,
-            data_dir=settings.data_dir,
-            encoder_digest=encoders.digest,
-            encoder_name=encoders.name,
-        )
+        shelf = make_shelf(settings, database, encoders)
         loaded = shelf.get(base.digest)
         if wish.activate_it and base.digest not in in_force:
             require_quality(loaded.reference)

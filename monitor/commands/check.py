@@ -13,10 +13,9 @@ from monitor.commands.privacy import content_findings
 from monitor.commands.terminal import in_one_line, put, put_json, say
 from monitor.encoders.encoder import EncoderPair
 from monitor.errors import MonitorError, SourceError
-from monitor.service.shelf import ReferenceShelf
 from monitor.service.teacher import Teacher
 from monitor.service.teaching import endpoint_of
-from monitor.service.wiring import configured_source, load_encoders, why_nothing_is_sent
+from monitor.service.wiring import configured_source, load_encoders, make_shelf, why_nothing_is_sent
 from monitor.settings import Settings, SourceSettings
 from monitor.store.engine import open_database
 from monitor.store.migrations import current_revision, is_made, require_current
@@ -114,12 +113,7 @@ def _references(settings: Settings, encoders: EncoderPair) -> Iterator[Finding]:
                 "no reference is active yet: `mllm-monitor reference build FILE` makes one from "
                 "traffic known to be good",
             )
-        shelf = ReferenceShelf(
-            database=database,
-            data_dir=settings.data_dir,
-            encoder_digest=encoders.digest,
-            encoder_name=encoders.name,
-        )
+        shelf = make_shelf(settings, database, encoders)
         for stream, digest in sorted(active.items()):
             shelf.get(digest)
             version = versions[digest]

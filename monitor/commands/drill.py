@@ -29,11 +29,11 @@ from monitor.service.drill_events import (
 )
 from monitor.service.embedding import Embedder
 from monitor.service.reference_build import Embedding, Selection, select
-from monitor.service.shelf import ReferenceShelf
 from monitor.service.wiring import (
     image_files,
     image_limits,
     load_encoders,
+    make_shelf,
     opened_database,
     privacy_of,
     utc_now,
@@ -92,12 +92,7 @@ def run_drill(settings: Settings, wish: Wish) -> None:
     ):
         with database.read() as session:
             judge = _judge(session, settings, wish.stream)
-        shelf = ReferenceShelf(
-            database=database,
-            data_dir=settings.data_dir,
-            encoder_digest=encoders.digest,
-            encoder_name=encoders.name,
-        )
+        shelf = make_shelf(settings, database, encoders)
         loaded = shelf.get(judge.digest)
         reader = UnseenLogs(
             lambda: finished_feed(settings, paths, wish.format_name),

@@ -37,12 +37,12 @@ from monitor.service.reference_build import (
     samples_of,
     select,
 )
-from monitor.service.shelf import ReferenceShelf
 from monitor.service.wiring import (
     build_rules,
     image_files,
     image_limits,
     load_encoders,
+    make_shelf,
     opened_database,
     privacy_of,
     reading_of,
@@ -252,12 +252,7 @@ def _imported(path: Path | None, dim: int) -> QNetwork | None:
 def _loaded(
     settings: Settings, database: Database, version: ReferenceVersion, encoders: EncoderPair
 ) -> Reference:
-    shelf = ReferenceShelf(
-        database=database,
-        data_dir=settings.data_dir,
-        encoder_digest=encoders.digest,
-        encoder_name=encoders.name,
-    )
+    shelf = make_shelf(settings, database, encoders)
     return shelf.get(version.digest).reference
 
 

@@ -246,6 +246,16 @@ def build_rules(settings: Settings) -> BuildRules:
     )
 
 
+def make_shelf(settings: Settings, database: Database, encoders: EncoderPair) -> ReferenceShelf:
+    """Loads references, and refuses those of other encoders."""
+    return ReferenceShelf(
+        database=database,
+        data_dir=settings.data_dir,
+        encoder_digest=encoders.digest,
+        encoder_name=encoders.name,
+    )
+
+
 def make_promoter(
     settings: Settings, database: Database, encoders: EncoderPair, *, workers: int
 ) -> Promoter:
@@ -253,12 +263,7 @@ def make_promoter(
     privacy = privacy_of(settings)
     return Promoter(
         database=database,
-        shelf=ReferenceShelf(
-            database=database,
-            data_dir=settings.data_dir,
-            encoder_digest=encoders.digest,
-            encoder_name=encoders.name,
-        ),
+        shelf=make_shelf(settings, database, encoders),
         encoders=encoders,
         measure=measure_rules(settings, encoders),
         rules=PromotionRules(
@@ -366,12 +371,7 @@ def make_jobs(
         thumbnail_side=settings.teacher.image_side if settings.teacher.url else THUMBNAIL_SIDE,
         dropped=privacy.dropped,
     )
-    shelf = ReferenceShelf(
-        database=around.database,
-        data_dir=settings.data_dir,
-        encoder_digest=encoders.digest,
-        encoder_name=encoders.name,
-    )
+    shelf = make_shelf(settings, around.database, encoders)
     return Jobs(
         ingest=IngestJob(
             database=around.database,

@@ -12,8 +12,7 @@ from monitor.errors import TooFewSamplesError
 from monitor.records import ALL, Measurement, Modality, ReferenceVersion, Sample, Signal, WindowId
 from monitor.reference.build import BuiltReference, build
 from monitor.service.attribution import Depth, WindowAttribution, explain_window
-from monitor.service.shelf import ReferenceShelf
-from monitor.service.wiring import make_jobs, measure_rules
+from monitor.service.wiring import make_jobs, make_shelf, measure_rules
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
 from monitor.store.engine import Database, open_database
 from monitor.store.references import activate, save_reference
@@ -85,12 +84,7 @@ def rig(database: Database, built: BuiltReference, tmp_path_factory: pytest.Temp
 
 def explain(rig: Rig, built: BuiltReference, window: WindowId) -> WindowAttribution:
     encoders = builtin_encoders()
-    shelf = ReferenceShelf(
-        database=rig.database,
-        data_dir=rig.settings.data_dir,
-        encoder_digest=encoders.digest,
-        encoder_name=encoders.name,
-    )
+    shelf = make_shelf(rig.settings, rig.database, encoders)
     reference, rules = shelf.get(built.digest), measure_rules(rig.settings, encoders)
     with rig.database.read() as session:
         return explain_window(session, rules, reference, MIX.stream, window, DEPTH)
