@@ -41,6 +41,16 @@ def _strip() -> list[Panel]:
             legend="{{instance}}",
             mappings=meaning({1: ("up", GREEN), 0: ("down", RED)}),
             colour="background",
+            width=3,
+        ),
+        stat(
+            "Measures",
+            "Which instance measures windows; of several on one database one does.",
+            "leader",
+            f"min by (instance) ({of_job('leader')})",
+            legend="{{instance}}",
+            mappings=meaning({1: ("yes", GREEN), 0: ("no", "text")}),
+            width=3,
         ),
         stat(
             "Published",
@@ -74,6 +84,7 @@ def _strip() -> list[Panel]:
             legend="{{instance}}",
             decimals=0,
             steps=[(1, RED)],
+            width=3,
         ),
         stat(
             "Version",
@@ -82,6 +93,7 @@ def _strip() -> list[Panel]:
             newest("info", "instance, version"),
             legend="{{version}}",
             shows="name",
+            width=3,
         ),
     ]
 
