@@ -49,7 +49,8 @@ from monitor.service.wiring import (
     utc_now,
 )
 from monitor.settings import Settings
-from monitor.store.engine import Database
+from monitor.store.engine import Database, open_database
+from monitor.store.migrations import is_made
 from monitor.store.references import (
     activate,
     active_references,
@@ -146,10 +147,19 @@ def build_reference(
 
 
 def list_all_references(settings: Settings, *, as_json: bool) -> None:
-    """List all references, newest first."""
-    with opened_database(settings) as database, database.read() as session:
-        versions = list_references(session)[::-1]
-        active = active_references(session)
+    """List all references, newest first; where nothing is stored there are none."""
+    versions: list[ReferenceVersion] = []
+    active: dict[str, str] = {}
+    with open_database(settings.database.url) as database:
+        place = database.url_for_people
+        is_new = database.path is not None and not is_made(database)
+    if not is_new:
+        with opened_database(settings) as database, database.read() as session:
+            versions = list_references(session)[::-1]
+            active = active_references(session)
+    if not versions:
+        say(f"{place} has no reference; `mllm-monitor reference build FILE` makes one")
+        return
     if as_json:
         for version in versions:
             put_json(_as_json(version, active))

@@ -137,7 +137,9 @@ def put_table(table: Table) -> None:
 
 def simple_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table of plain strings."""
-    table = Table(*columns)
+    table = Table()
+    for name in columns:
+        table.add_column(name, overflow="fold")  # half a name cannot be copied
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table
