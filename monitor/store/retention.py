@@ -189,9 +189,9 @@ def forget_measurements(session: Session, before: datetime, limit: int | None = 
         (row, (row.stream, row.start, row.end)),
     ):
         if old:
-            stream, start, end = (column == bindparam(f"of_{column.key}") for column in key)
+            is_of_it = (column == bindparam(f"of_{column.key}") for column in key)
             session.connection().execute(
-                delete(table).where(stream, start, end),
+                delete(table).where(*is_of_it),
                 [{f"of_{c.key}": v for c, v in zip(key, at, strict=True)} for at in old],
             )
     return len(old)
