@@ -11,8 +11,9 @@ import numpy.typing as npt
 from monitor.commands.terminal import Report, put_json, put_table, say, simple_table
 from monitor.errors import CalibrationError
 from monitor.records import Signal
-from monitor.reference.artefact import CALIBRATION, PARTS, Reference
+from monitor.reference.artefact import Reference
 from monitor.reference.calibrate import Judgement, judge
+from monitor.reference.embedded import CALIBRATION, PARTS
 from monitor.reference.recalibration import Observed, redrawn, with_burn_in
 from monitor.reference.signals import Estimate
 from monitor.service.calibration import History, Promise, lacking_windows

@@ -44,10 +44,10 @@ from monitor.stats.null import Null, null_sizes
 from monitor.stats.rjsd import Spectrum, rjsd_from
 from monitor.stats.states import StatesNull
 
+# With what rooms above know from here and `embedded` holds.
 __all__ = [
     "CALIBRATION",
     "DENSITY",
-    "PARTS",
     "Arrays",
     "Embedded",
     "FrozenReference",
