@@ -137,9 +137,11 @@ def _sources(settings: Settings) -> Iterator[Finding]:
 
 def _files(source: SourceSettings) -> Finding:
     paths = glob.glob(source.path)  # noqa: PTH207 - the pattern may be absolute
-    unreadable = [path for path in paths if not os.access(path, os.R_OK)]
-    if unreadable:
-        return False, f"source {source.title}: {unreadable[0]} is not readable by this user"
+    for path in paths:
+        if not os.path.isfile(path):  # noqa: PTH113 - as they come from glob
+            return False, f"source {source.title}: {path} is not a regular file"
+        if not os.access(path, os.R_OK):
+            return False, f"source {source.title}: {path} is not readable by this user"
     if not paths:
         return False, f"source {source.title}: no file matches"
     return True, f"source {source.title}: {len(paths)} files now"

@@ -1,14 +1,12 @@
 """Structured logs on standard error."""
 
 import logging
+import os
 import sys
 
 import structlog
 
 # Tracebacks come without local variables: those hold what strangers wrote, and secrets.
-_CONSOLE: tuple[structlog.typing.Processor, ...] = (
-    structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
-)
 _JSON: tuple[structlog.typing.Processor, ...] = (
     structlog.processors.ExceptionRenderer(
         structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
@@ -23,7 +21,7 @@ def configure_logs(*, level: str, form: str) -> None:
     What libraries log from warnings upwards comes out in the same way.
     """
     as_console = form == "console" or (form == "auto" and sys.stderr.isatty())
-    ending = _CONSOLE if as_console else _JSON
+    ending = _console() if as_console else _JSON
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -45,3 +43,11 @@ def configure_logs(*, level: str, form: str) -> None:
     logging.basicConfig(handlers=[of_libraries], level=logging.WARNING, force=True)
     # A job that is still running when its time comes again is no fault: it finds all there is.
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+def _console() -> tuple[structlog.typing.Processor, ...]:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+    return (renderer,)

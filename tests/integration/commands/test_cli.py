@@ -283,6 +283,15 @@ def test_check_of_an_empty_folder_is_fine_and_makes_nothing(run: Run, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_check_names_a_folder_where_a_log_should_be(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    write(tmp_path / "good.jsonl", exchange("a"))
+    write(tmp_path / "m.yaml", "sources: [{path: '*.jsonl'}]")
+    done = run("--config", "m.yaml", "check")
+    assert done.code == 2
+    assert "PROBLEM source *.jsonl: folder.jsonl is not a regular file" in done.out
+
+
 def test_check_names_everything_that_is_wrong_and_exits_two(run: Run, tmp_path: Path) -> None:
     write(
         tmp_path / "m.yaml",
