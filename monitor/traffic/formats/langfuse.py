@@ -197,5 +197,4 @@ _HEX = re.compile(r"[\da-fA-F]{32}")
 _decode_batch = msgspec.json.Decoder(Batch).decode
 _decode_body = msgspec.json.Decoder(Body).decode
 _decode_event = msgspec.json.Decoder(Event).decode
-_decode_metadata = msgspec.json.Decoder(dict[str, object] | None).decode
 _decode_text = msgspec.json.Decoder(str | None).decode
