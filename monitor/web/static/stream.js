@@ -119,7 +119,9 @@ async function main() {
   drawAll();
   document.querySelector("ul.drawn").hidden = false;
   document.documentElement.addEventListener("themechange", drawAll);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  for (const query of ["(prefers-color-scheme: dark)", "print"]) {
+    matchMedia(query).addEventListener("change", drawAll);
+  }
   let waiting = 0;
   addEventListener("resize", () => {
     clearTimeout(waiting);

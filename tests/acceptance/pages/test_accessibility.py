@@ -89,6 +89,16 @@ def test_on_paper_a_dark_page_is_light_and_has_no_buttons(seen: Seen) -> None:
     expect(page.locator(".verdict")).to_be_visible()
 
 
+def test_on_paper_charts_keep_to_their_frames(seen: Seen) -> None:
+    page = seen.open("/stream", name=CALM, span="6h")
+    expect(page.locator("figure.chart canvas").first).to_be_visible()
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 718, "height": 1000})  # A4
+    wider = "all => all.filter(it => it.scrollWidth > it.clientWidth).length"
+    assert page.locator("figure.chart").evaluate_all(wider) == 0
+    assert seen.overhang() <= 0
+
+
 # --- by keys alone
 
 
@@ -121,7 +131,7 @@ def test_the_way_from_the_overview_to_a_note_and_an_exchange_takes_keys_alone(se
     page.keyboard.type("seen, and being looked into")
     tab_to(page, "form.act button")
     page.keyboard.press("Enter")
-    expect(page.locator("p.note")).to_contain_text("seen, and being looked into")
+    expect(page.locator("div.note")).to_contain_text("seen, and being looked into")
     in_case(page)
     go(page, "a[href='#exchanges']", "#exchanges")
     go(page, "article.exchange h3 a", "/exchange")

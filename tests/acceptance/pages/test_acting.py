@@ -84,13 +84,15 @@ def test_a_reader_sees_no_forms_that_act(browser: Browser, guarded: str) -> None
 
 def test_a_note_that_attacks_is_shown_and_withdrawn(actor: Seen) -> None:
     page = open_window(actor)
-    page.get_by_label("Note", exact=True).fill(evil("note"))
+    long = "looked into, " * 40 + "to be continued"
+    page.get_by_label("Note", exact=True).fill(evil("note") + long)
     page.get_by_role("button", name="Acknowledge").click()
-    expect(page.locator("p.note")).to_contain_text(shown("note"))
-    expect(page.locator("p.note")).to_contain_text(shown("who"))
+    expect(page.locator("div.note")).to_contain_text(shown("note"))
+    expect(page.locator("div.note")).to_contain_text(shown("who"))
+    expect(page.locator("div.note")).to_contain_text("to be continued")  # whole, in its frame
     assert actor.overhang() <= 0
     page.get_by_role("button", name="Withdraw").click()
-    expect(page.locator("p.note")).to_have_count(0)
+    expect(page.locator("div.note")).to_have_count(0)
     actor.assert_harmless()
 
 
@@ -104,6 +106,7 @@ def test_a_new_normal_is_built_accepted_and_taken_back(actor: Seen) -> None:
     page.get_by_role("button", name="Build and show what changes").click()
     expect(page.get_by_role("heading", name="What changes")).to_be_visible(timeout=SLOW)
     expect(page.locator("main")).to_contain_text(shown("version"))
+    assert "\u202e" not in page.locator("main").inner_text()  # not in what is to be copied either
     assert actor.overhang() <= 0
     page.get_by_role("button", name="Accept it").click()
     expect(page.locator(".verdict")).to_contain_text("is judged by it")
