@@ -113,6 +113,7 @@ class Database:
             cursor.execute("VACUUM INTO ?", (str(path),))
         except OperationalError as exc:
             path.unlink()
+            path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
             raise StoreError(f"cannot copy the database to {path}: {exc}") from exc
         finally:
             connection.close()
