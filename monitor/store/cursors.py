@@ -6,8 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from monitor.records import Cursor
-from monitor.store.statements import insert_into
+from monitor.store.statements import Upsert
 from monitor.store.tables import CursorRow
+
+_SAVE = Upsert(CursorRow, lambda new: {n: new[n] for n in ("offset", "at_end", "updated_at")})
 
 
 def cursors_of(session: Session, source: str) -> dict[str, Cursor]:
@@ -18,17 +20,11 @@ def cursors_of(session: Session, source: str) -> dict[str, Cursor]:
 
 def save_cursor(session: Session, cursor: Cursor, now: datetime) -> None:
     """Belongs in the transaction that stores what was read: else a kill loses or doubles it."""
-    statement = insert_into(session, CursorRow).values(
-        source=cursor.source,
-        partition=cursor.partition,
-        offset=cursor.offset,
-        at_end=cursor.at_end,
-        updated_at=now,
-    )
-    new = statement.excluded
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[CursorRow.source, CursorRow.partition],
-            set_={"offset": new.offset, "at_end": new.at_end, "updated_at": new.updated_at},
-        )
-    )
+    row = {
+        "source": cursor.source,
+        "partition": cursor.partition,
+        "offset": cursor.offset,
+        "at_end": cursor.at_end,
+        "updated_at": now,
+    }
+    _SAVE(session, [row])

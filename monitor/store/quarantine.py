@@ -4,13 +4,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.orm import Session
 
 from monitor.records import Rejection
 from monitor.store.tables import QuarantineRow
 
 KEEP = 1000
+
+_INSERT = insert(QuarantineRow)
+_LAST_TO_GO = (
+    select(QuarantineRow.id).order_by(QuarantineRow.id.desc()).offset(bindparam("keep")).limit(1)
+)
+_DELETE_OLDEST = delete(QuarantineRow).where(QuarantineRow.id <= _LAST_TO_GO.scalar_subquery())
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +41,9 @@ def quarantine(
     newest = rejections[-keep:] if keep else []
     if not newest:
         return
-    session.execute(
-        insert(QuarantineRow),
+    connection = session.connection()
+    connection.execute(
+        _INSERT,
         [
             {
                 "source": source,
@@ -49,8 +56,7 @@ def quarantine(
             for r in newest
         ],
     )
-    last_to_go = select(QuarantineRow.id).order_by(QuarantineRow.id.desc()).offset(keep).limit(1)
-    session.execute(delete(QuarantineRow).where(QuarantineRow.id <= last_to_go.scalar_subquery()))
+    connection.execute(_DELETE_OLDEST, {"keep": keep})
 
 
 def forget_quarantined(session: Session, before: datetime) -> int:
