@@ -90,10 +90,10 @@ def test_on_paper_a_dark_page_is_light_and_has_no_buttons(seen: Seen) -> None:
 
 
 def test_on_paper_charts_keep_to_their_frames(seen: Seen) -> None:
+    seen.page.set_viewport_size({"width": 794, "height": 1123})  # A4; one column on a screen
     page = seen.open("/stream", name=CALM, span="6h")
     expect(page.locator("figure.chart canvas").first).to_be_visible()
     page.emulate_media(media="print")
-    page.set_viewport_size({"width": 718, "height": 1000})  # A4
     wider = "all => all.filter(it => it.scrollWidth > it.clientWidth).length"
     assert page.locator("figure.chart").evaluate_all(wider) == 0
     assert seen.overhang() <= 0
