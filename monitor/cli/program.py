@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,6 +15,8 @@ from monitor.cli.references import reference
 from monitor.cli.running import check, demo, replay, run, simulate
 from monitor.cli.storing import db, forget
 from monitor.errors import MonitorError
+
+FAULT = 70  # of the program itself, as sysexits.h numbers it: 1 is drift that was asked for
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,14 +57,15 @@ def main() -> None:
         _fail(str(exc))
     except OSError as exc:
         _fail(f"{exc.filename}: {exc.strerror}" if exc.filename else str(exc))
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - told in full, with a code that drift does not have
         from sqlalchemy.exc import SQLAlchemyError
 
         from monitor.commands.terminal import in_one_line
 
-        if not isinstance(exc, SQLAlchemyError):
-            raise
-        _fail(in_one_line(exc))
+        if isinstance(exc, SQLAlchemyError):
+            _fail(in_one_line(exc))
+        traceback.print_exception(exc)
+        sys.exit(FAULT)
 
 
 def _fail(message: str) -> NoReturn:

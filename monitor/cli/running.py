@@ -10,6 +10,8 @@ import click
 
 from monitor.cli.options import AS_JSON, FILES, FORMAT, TIME, settings_of
 
+DRIFT_FOUND = 1  # exit code, where it is asked for
+
 
 @click.command()
 @click.pass_obj
@@ -23,9 +25,16 @@ def run(config: Path | None) -> None:
 @click.command()
 @FILES
 @FORMAT
+@click.option("--fail-on-drift", is_flag=True, help="Exit with 1 if any stream was drifting.")
 @AS_JSON
 @click.pass_obj
-def replay(config: Path | None, files: tuple[str, ...], format_name: str, as_json: bool) -> None:
+def replay(
+    config: Path | None,
+    files: tuple[str, ...],
+    format_name: str,
+    fail_on_drift: bool,
+    as_json: bool,
+) -> None:
     """Measure historical logs through the same jobs as the daemon, at full speed.
 
     FILES may be plain or gzip, - is standard input. A replay that was cut short goes on where it
@@ -33,7 +42,9 @@ def replay(config: Path | None, files: tuple[str, ...], format_name: str, as_jso
     """
     from monitor.commands.replay import replay_files
 
-    replay_files(settings_of(config), files, format_name, as_json=as_json)
+    is_drifting = replay_files(settings_of(config), files, format_name, as_json=as_json)
+    if fail_on_drift and is_drifting:
+        sys.exit(DRIFT_FOUND)
 
 
 @click.command()

@@ -1,13 +1,13 @@
 """``replay``: historical logs through the jobs of the daemon."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from threading import Event
 
 from monitor.commands.terminal import measurement_table, progress, put_json, put_table, say
 from monitor.errors import MonitorError, SourceError
-from monitor.records import ALL, Measurement
+from monitor.records import ALL, Measurement, Verdict, WindowId
 from monitor.service.daemon import stop_on_signals
 from monitor.service.ingest_job import Feed
 from monitor.service.logs import configure_logs
@@ -30,6 +30,7 @@ from monitor.traffic.sources.jsonl import FileSource
 from monitor.web.api.measurements import as_json as measurement_json
 
 SOURCE = "replay"
+WindowOf = tuple[str, WindowId]  # a stream and a window of it
 WHY_REFUSED = "docs/formats.md has the formats and what each reason means"
 
 
@@ -52,8 +53,11 @@ def require_readable(source: FileSource) -> None:
 
 def replay_files(
     settings: Settings, files: Sequence[str], format_name: str, *, as_json: bool
-) -> None:
-    """Read the files to their end, measure every window in them, print the measurements."""
+) -> bool:
+    """Read the files to their end, measure every window in them, print the measurements.
+
+    Whether a signal of a whole stream was out, in one window or by evidence over several.
+    """
     configure_logs(level="warning", form=settings.logging.format)
     require_format(format_name)
     stop = Event()
@@ -81,8 +85,20 @@ def replay_files(
             finished = replay.run(should_stop=stop.is_set, report=report)
         if not finished:
             raise MonitorError("stopped; start the same command again to go on")
-        _print(replay.measurements(), as_json=as_json)
+        out: set[WindowOf] = set()
+        _print(_noting(replay.measurements(), out), as_json=as_json)
         _remark(database, replay, _outcomes(database) - before)
+        if out:
+            say(f"drifting: {len(out)} windows of {', '.join(sorted({of for of, _ in out}))}")
+        return bool(out)
+
+
+def _noting(measurements: Iterable[Measurement], out: set[WindowOf]) -> Iterator[Measurement]:
+    """The same, with the windows in which a whole stream was out put where they are wanted."""
+    for m in measurements:
+        if m.slice_key == ALL and (m.verdict is Verdict.DRIFTING or m.persistent):
+            out.add((m.stream, m.window))
+        yield m
 
 
 def _print(measurements: Iterator[Measurement], *, as_json: bool) -> None:

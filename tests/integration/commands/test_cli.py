@@ -269,8 +269,8 @@ def test_an_unexpected_fault_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyP
         raise ZeroDivisionError
 
     monkeypatch.setattr(settings, "load_settings", fails)
-    with pytest.raises(ZeroDivisionError):
-        run("check")
+    done = run("check")
+    assert (done.code, words(done)[-1]) == (70, "ZeroDivisionError")
 
 
 # --- check
@@ -481,6 +481,28 @@ def test_a_replay_without_a_reference_says_what_to_do(
     assert (done.code, done.out) == (0, "")
     assert "mllm-monitor reference build FILE" in done.err
     assert "20 admitted" in done.err
+
+
+def test_a_replay_ends_with_1_if_it_found_drift_and_was_asked_to_say_so(
+    run: Run, tmp_path: Path, settings_file: Path
+) -> None:
+    config = ("--config", str(settings_file))
+    with open_database(f"sqlite:///{tmp_path / 'mllm-monitor.db'}") as database:
+        upgrade(database)
+        with database.begin() as session:
+            store_reference(session)
+    calm = traffic(60, 12, start=100, seed=2)
+    odd = [exchange(f"e{i}", 200 + i / 5, query={"text": "same"}) for i in range(60)]
+    write(tmp_path / "calm.jsonl", b"".join(calm))
+    write(tmp_path / "odd.jsonl", b"".join(odd))
+    found = [
+        run(*config, "replay", name, *asked).code
+        for name in ("calm.jsonl", "odd.jsonl")
+        for asked in ([], ["--fail-on-drift"])
+    ]
+    assert found == [0, 0, 0, 1]
+    said = run(*config, "replay", "odd.jsonl", "--fail-on-drift", "--json")
+    assert any(line.startswith("drifting: 5 windows of llava") for line in words(said))
 
 
 def test_a_replay_of_no_exchange_says_so_and_why(run: Run, tmp_path: Path) -> None:
