@@ -51,12 +51,16 @@ def _whether_traffic_changed(whole: Mapping[Signal, Measurement]) -> str:
         return f"Has the traffic changed? Too little is known: {_reason(whole)}."
     out = [signal for signal, m in known.items() if m.verdict is Verdict.DRIFTING]
     calm = [signal for signal in known if signal not in out and "discrepancy" in signal.value]
+    few = [
+        s for s in _CHANGED if "discrepancy" in s.value and s not in known and _has_some(whole, s)
+    ]
+    rest = f"; too little to say: {', '.join(_CHANGED[s] for s in few)}" if few else ""
     if not out:
         slow = ", ".join(f"{_CHANGED[s]}{_since(m)}" for s, m in known.items() if m.persistent)
-        return f"Has the traffic changed? {f'Slowly: {slow}' if slow else 'Not noticeably'}."
+        return f"Has the traffic changed? {f'Slowly: {slow}' if slow else 'Not noticeably'}{rest}."
     named = ", ".join(f"{_CHANGED[s]} ({known[s].excess_ratio:.1f} x threshold)" for s in out)
-    rest = f"; not noticeably: {', '.join(_CHANGED[s] for s in calm)}" if calm else ""
-    return f"Has the traffic changed? Yes: {named}{rest}."
+    unmoved = f"; not noticeably: {', '.join(_CHANGED[s] for s in calm)}" if calm else ""
+    return f"Has the traffic changed? Yes: {named}{unmoved}{rest}."
 
 
 def _whether_answers_got_worse(whole: Mapping[Signal, Measurement]) -> str:
@@ -99,6 +103,11 @@ def _since(m: Measurement) -> str:
     if m.evidence_since is None:
         return " (small but persistent)"
     return f" (small but persistent since {m.evidence_since:%Y-%m-%d %H:%M})"
+
+
+def _has_some(whole: Mapping[Signal, Measurement], signal: Signal) -> bool:
+    m = whole.get(signal)
+    return m is not None and m.n > 0
 
 
 def _is_known(m: Measurement | None) -> bool:

@@ -166,3 +166,17 @@ def test_logging_that_changes_slowly_is_said_with_its_beginning() -> None:
 
 def test_calm_logging_is_not_spoken_of() -> None:
     assert in_words([*CALM, measured(Signal.IMAGE_LOGGING)]) == in_words(CALM)
+
+
+def test_what_there_is_too_little_of_to_say_is_not_called_calm() -> None:
+    few = measured(Signal.VISUAL_DISCREPANCY, Verdict.INSUFFICIENT, n=9)
+    changed = measured(Signal.TEXTUAL_DISCREPANCY, Verdict.DRIFTING)
+    assert [in_words(instead(few))[0], in_words(instead(few, changed))[0]] == [
+        "Has the traffic changed? Not noticeably; too little to say: the images.",
+        "Has the traffic changed? Yes: the texts (2.5 x threshold); too little to say: the images.",
+    ]
+
+
+def test_of_what_a_stream_has_none_of_nothing_is_said() -> None:
+    none = measured(Signal.VISUAL_DISCREPANCY, Verdict.INSUFFICIENT, n=0)
+    assert in_words(instead(none))[0] == "Has the traffic changed? Not noticeably."
