@@ -28,7 +28,7 @@ SPANS = {
     "30d": timedelta(days=30),
     "90d": timedelta(days=90),
 }
-MAX_WINDOWS = 140  # in a chart; more cannot be told apart on a screen
+MAX_WINDOWS = 96  # in a chart: a day of the usual slide; many more cannot be told apart
 MAX_SPANS = 20  # of drift, whose first and last windows are among those in any case
 MAX_LISTED = 48  # spans and windows in tables
 
