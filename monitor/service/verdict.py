@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from monitor.records import ALL, Measurement, Signal, Verdict
+from monitor.stats.bound import GAP_REFERENCE, GAP_WINDOW
 
 _CHANGED = {
     Signal.VISUAL_DISCREPANCY: "the images",
@@ -12,6 +13,13 @@ _CHANGED = {
     Signal.IMAGE_SHARE: "the share of exchanges with images",
     Signal.NOVELTY_VISUAL: "the share of new kinds of images",
     Signal.NOVELTY_TEXTUAL: "the share of new kinds of texts",
+}
+
+_PARTS = {
+    "visual": "images",
+    "textual": "texts",
+    GAP_REFERENCE: "output gap of the reference",
+    GAP_WINDOW: "output gap of the window",
 }
 
 
@@ -88,12 +96,13 @@ def _whether_answers_got_worse(whole: Mapping[Signal, Measurement]) -> str:
 
 def _how_bad_it_could_be(whole: Mapping[Signal, Measurement]) -> str:
     bound = whole.get(Signal.EMID_BOUND_UNSCALED)
-    kind = "the bound on the drop of EMI (unscaled)"
+    kind = "The bound on the drop of EMI (unscaled)"
     if bound is None or not _is_known(bound):
-        bound, kind = whole.get(Signal.INPUT_BOUND), "the input part of the bound"
+        bound, kind = whole.get(Signal.INPUT_BOUND), "The input part of the bound"
     if bound is None or not _is_known(bound):
         return "How bad could it be? Unknown."
-    parts = f", from {' + '.join(bound.terms)}" if bound.terms else ""
+    named = (_PARTS.get(term, term) for term in bound.terms)
+    parts = f", from {' + '.join(named)}" if bound.terms else ""
     return (
         f"How bad could it be? {kind} is {bound.value:.2f}, normally {bound.null_mean:.2f}{parts}."
     )

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -17,7 +16,6 @@ CLAMP = 280  # characters of a text that are shown before it is opened
 _TEN = 10
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 # Joiners are part of how people write; everything else that is not seen is shown.
-_LEFT_ALONE = "\n\t\u200c\u200d"
 _INVISIBLE = re.compile(
     "|".join(
         f"[{chr(first)}-{chr(last)}]"
@@ -181,8 +179,3 @@ def _parameter(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     return str(value)
-
-
-def with_query(path: str, query: Mapping[str, str], **changes: object) -> str:
-    """The same address with some parameters changed, or left out where they are None."""
-    return link(path, **{**query, **changes})

@@ -9,7 +9,6 @@ from monitor.service.case import Map, MapPoint
 from monitor.web.drawing import Frame, Range
 from monitor.web.rendering import plain
 
-CLASSES = 4  # of window points, by how much they add; the last stand out most
 _RADII = (3.2, 3.6, 4.6, 6.0)
 
 

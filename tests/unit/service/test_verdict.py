@@ -5,6 +5,7 @@ import pytest
 
 from monitor.records import Measurement, Signal, Verdict, WindowId
 from monitor.service.verdict import in_words
+from monitor.stats.bound import emid_bound_unscaled
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WINDOW = WindowId(START, START + timedelta(hours=1))
@@ -54,7 +55,7 @@ def test_calm_windows_answer_the_three_questions_calmly() -> None:
     assert in_words(CALM) == [
         "Has the traffic changed? Not noticeably.",
         "Have the answers got worse? Not noticeably: EMI 0.250 ± 0.050, normally 0.500.",
-        "How bad could it be? the bound on the drop of EMI (unscaled) is 0.25, normally 0.50.",
+        "How bad could it be? The bound on the drop of EMI (unscaled) is 0.25, normally 0.50.",
     ]
 
 
@@ -109,8 +110,8 @@ def test_without_targets_the_bound_is_the_one_of_the_inputs_and_names_its_terms(
         )
     )
     assert words[2] == (
-        "How bad could it be? the input part of the bound is 0.25, normally 0.50, from "
-        "visual + textual."
+        "How bad could it be? The input part of the bound is 0.25, normally 0.50, from "
+        "images + texts."
     )
 
 
@@ -180,3 +181,11 @@ def test_what_there_is_too_little_of_to_say_is_not_called_calm() -> None:
 def test_of_what_a_stream_has_none_of_nothing_is_said() -> None:
     none = measured(Signal.VISUAL_DISCREPANCY, Verdict.INSUFFICIENT, n=0)
     assert in_words(instead(none))[0] == "Has the traffic changed? Not noticeably."
+
+
+def test_every_part_of_the_bound_is_named_in_words() -> None:
+    bound = emid_bound_unscaled(visual=0.1, textual=0.1, gap_reference=0.1, gap_window=0.1)
+    said = in_words(instead(measured(Signal.EMID_BOUND_UNSCALED, terms=bound.terms)))[2]
+    assert said.endswith(
+        "from images + texts + output gap of the reference + output gap of the window."
+    )
