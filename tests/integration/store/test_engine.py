@@ -1,5 +1,9 @@
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from sqlite3 import Connection, connect
+from threading import Timer
 from traceback import format_exception
 
 import pytest
@@ -97,6 +101,39 @@ def test_an_embedded_file_keeps_a_write_ahead_log(tmp_path: Path) -> None:
         database.read() as session,
     ):
         assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+
+
+@pytest.fixture
+def busy_file(tmp_path: Path) -> Iterator[tuple[Path, Connection]]:
+    """A file that has no write-ahead log yet, while another start is writing to it."""
+    path = tmp_path / "monitor.db"
+    with closing(connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.executescript("CREATE TABLE t (a); BEGIN IMMEDIATE;")
+        yield path, other
+
+
+def test_two_that_open_a_new_file_at_once_wait_for_each_other(
+    busy_file: tuple[Path, Connection],
+) -> None:
+    path, other = busy_file
+    with open_database(f"sqlite:///{path}") as database:
+        Timer(0.2, other.execute, ["COMMIT"]).start()
+        with database.read() as session:
+            assert session.scalar(text("PRAGMA journal_mode")) == "wal"
+            assert not other.in_transaction
+
+
+def test_a_new_file_that_stays_busy_is_one_clear_line(
+    busy_file: tuple[Path, Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+    path, _ = busy_file
+    with (
+        open_database(f"sqlite:///{path}") as database,
+        pytest.raises(StoreError, match=r"^cannot open .*monitor\.db: database is locked$"),
+        database.read() as session,
+    ):
+        session.scalar(text("SELECT 1"))
 
 
 def test_an_error_takes_back_the_whole_transaction(database: Database) -> None:
