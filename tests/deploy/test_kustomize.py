@@ -165,6 +165,11 @@ def test_what_selects_pods_selects_these(name: str) -> None:
     assert stateful["spec"]["serviceName"] == service["metadata"]["name"]
 
 
+def test_both_halves_of_a_call_reach_the_same_daemon() -> None:
+    (service,) = of_kind("overlays/postgresql", "Service")
+    assert service["spec"]["sessionAffinity"] == "ClientIP"
+
+
 def test_prometheus_scrapes_the_service_under_the_name_of_the_job_in_the_rules() -> None:
     (scraped,) = of_kind("overlays/production", "ServiceMonitor")
     (service,) = of_kind("overlays/production", "Service")
