@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, Self, TypeVar
 
 import structlog
@@ -28,6 +28,8 @@ log = structlog.get_logger()
 BATCH_LINES = 20_000
 BATCH_BYTES = 256 * 2**20
 READ_BYTES = 2**20
+# So long after its last line a log was rotated away, or what comes next completes no call.
+QUIET = timedelta(hours=1)
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -83,6 +85,9 @@ class IngestJob:
     A stream's watermark is the event time up to which its panes are closed. While something is
     unread it is the smallest event time that an unread partition has reached; when nothing is, the
     largest that any has, and, where ``follows_clock``, the time now.
+
+    A partition that has been ``QUIET`` is done with: what still waits for the rest of its call is
+    given out or refused, and nothing of it stays in memory.
     """
 
     def __init__(
@@ -102,6 +107,7 @@ class IngestJob:
         self._telemetry = telemetry
         self._follows_clock = follows_clock
         self._formats: dict[tuple[str, str], Format] = {}
+        self._read_at: dict[tuple[str, str], datetime] = {}
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Read until nothing is unread, or until told to stop."""
@@ -117,7 +123,9 @@ class IngestJob:
         has_read = any(self._read(*item) for item in unread)
         if unread:
             unread = self._unread()
-        self._advance({(name, partition.id) for name, partition, _ in unread})
+        left = {(name, partition.id) for name, partition, _ in unread}
+        self._end_quiet(left)
+        self._advance(left)
         return has_read and bool(unread)
 
     def _unread(self) -> list[tuple[str, Partition, int]]:
@@ -148,7 +156,15 @@ class IngestJob:
         reading = _Reading(feed.source, partition, offset, grows=self._follows_clock)
         receipt = self._intake.admit_run(reading.batches(), self._formats[key])
         log.debug("batch_admitted", source=name, **receipt.outcomes)
+        self._read_at[key] = self._clock()
         return reading.offset != offset  # back, where a log has been begun anew
+
+    def _end_quiet(self, unread: set[tuple[str, str]]) -> None:
+        before = self._clock() - QUIET
+        quiet = [key for key, at in self._read_at.items() if at < before and key not in unread]
+        for key in quiet:
+            self._intake.admit(Batch(*key, lines=(), is_last=True), self._formats[key])
+            del self._formats[key], self._read_at[key]
 
     def _advance(self, unread: set[tuple[str, str]]) -> None:
         now = self._clock()

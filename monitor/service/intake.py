@@ -196,7 +196,8 @@ class Intake:
                     found.rejections.append(record)
         found.outcomes[LATE] = late
         found.outcomes.update(rejection.reason for rejection in found.rejections)
-        return replace(first, lines=(), rejections=(), cursor=batch.cursor), found
+        whole = replace(first, lines=(), rejections=(), cursor=batch.cursor, is_last=batch.is_last)
+        return whole, found
 
     def _recall(self, batch: Batch) -> tuple[set[str], Times]:
         key = batch.source, batch.partition
@@ -301,7 +302,10 @@ class Intake:
     def _remember(self, batch: Batch, found: _Sorted, thresholds: Mapping[PaneKey, int]) -> None:
         assert self._streams is not None  # noqa: S101 - recalled before anything was sorted
         self._streams |= found.new_streams
-        self._times[batch.source, batch.partition] = found.times
+        if batch.is_last:
+            self._times.pop((batch.source, batch.partition), None)
+        else:
+            self._times[batch.source, batch.partition] = found.times
         self._thresholds.update(thresholds)
         while len(self._thresholds) > KNOWN_PANES_MAX:
             self._thresholds.pop(next(iter(self._thresholds)))

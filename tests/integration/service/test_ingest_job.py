@@ -11,11 +11,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from monitor.service import ingest_job as ingest_module
-from monitor.service.ingest_job import Feed, IngestJob
+from monitor.service.ingest_job import QUIET, Feed, IngestJob
 from monitor.store.cursors import cursors_of
 from monitor.store.engine import Database
 from monitor.store.streams import watermarks
 from tests.integration.service.parts import (
+    MINUTE,
     NOW,
     STREAM,
     Clock,
@@ -219,6 +220,52 @@ def test_a_file_that_holds_only_targets_does_not_stop_the_watermark(
     write(tmp_path / "b.jsonl", [late_target("a")])
     start(file_feed(tmp_path / "*.jsonl")).run(never)
     assert (mark(database), outcomes(database)["target"]) == (at(3), 1)
+
+
+# --- logs that are done with
+
+
+def asked(name: str) -> bytes:
+    """The first half of a call, as KServe's logger tells it."""
+    event = {
+        "specversion": "1.0",
+        "id": name,
+        "type": "org.kubeflow.serving.inference.request",
+        "source": "logger",
+        "time": at(0).isoformat(),
+        "inferenceservicename": STREAM,
+        "data": {"messages": [{"role": "user", "content": "Why?"}]},
+    }
+    return json.dumps(event).encode() + b"\n"
+
+
+def test_half_a_call_in_a_log_that_was_rotated_away_is_counted_once_the_log_is_quiet(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    log = write(tmp_path / "a.jsonl", [asked("a")])
+    clock = Clock()
+    job = start(file_feed(log), follows_clock=True, clock=clock)
+    job.run(never)
+    log.rename(tmp_path / "a.jsonl.1")
+    for turn in range(2):
+        clock.now = NOW + QUIET + turn * MINUTE
+        with log.open("ab") as file:
+            file.write(exchange(f"e{turn}", turn))
+        job.run(never)
+        assert outcomes(database).get("lost_response", 0) == turn
+
+
+def test_of_logs_that_were_rotated_away_nothing_stays_in_memory(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    clock = Clock()
+    job = start(file_feed(tmp_path / "*.jsonl"), follows_clock=True, clock=clock)
+    for hour in range(5):
+        clock.now = NOW + hour * 2 * QUIET
+        write(tmp_path / f"{hour}.jsonl", [exchange(f"e{hour}", 60 * hour)])
+        job.run(never)
+    assert len(job._formats) == len(job._intake._times) == 1
+    assert outcomes(database)["admitted"] == 5
 
 
 # --- what goes wrong
