@@ -140,9 +140,9 @@ def dependence(series: Floats) -> float:
     Source:
         Geyer (1992), "Practical Markov chain Monte Carlo", the initial positive sequence.
     """
-    centred = series - series.mean()
-    if not centred.any():
+    if series.min() == series.max():  # what is left of it when centred is rounding
         return 1.0
+    centred = series - series.mean()
     k = len(centred)
 
     def product(lag: int) -> float:
@@ -184,9 +184,11 @@ def share_of_windows(counts: Ints, sizes: Ints) -> ShareNull:
     if not 0 < p < 1:
         return ShareNull(float(counts.sum()), float(total))
     pearson = float((np.square(counts - sizes * p) / (sizes * p * (1 - p))).sum())
-    beyond = (pearson - (len(sizes) - 1)) / max(float((sizes - 1).sum()), 1.0)
+    by_chance = len(sizes) - 1
+    typical = float(np.square(sizes).sum()) / total  # size of the window that an event is in
+    beyond = (pearson - by_chance) / max(total - typical - by_chance, 1.0)
     between = min(max(beyond, 0.0), 0.5)
-    of_mean = (1 - between) / total + between / len(sizes)
+    of_mean = (1 - between + between * typical) / total
     pool = 1 / (between + of_mean)
     return ShareNull(float(p * pool), float(pool))
 

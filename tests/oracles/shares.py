@@ -24,3 +24,13 @@ def predictive(k: int, n: int, count: int, pool: int) -> float:
 
     value, _ = quad(weighted, 0, 1, epsabs=1e-12, limit=400, points=[posterior.mean()])
     return float(value)
+
+
+def between(counts: list[int], sizes: list[int]) -> float:
+    """Kleinman's moment estimate of ``r`` in ``Var p_i = r p (1 - p)``, weights ``w_i = n_i``."""
+    w = sum(sizes)
+    p = sum(counts) / w
+    s = sum(n * (k / n - p) ** 2 for k, n in zip(counts, sizes, strict=True))
+    by_chance = sum(n / n * (1 - n / w) for n in sizes)
+    room = sum(n * (1 - n / w) for n in sizes)
+    return (s - p * (1 - p) * by_chance) / (p * (1 - p) * (room - by_chance))

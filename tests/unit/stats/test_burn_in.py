@@ -12,6 +12,7 @@ from monitor.stats import (
     windows_needed,
 )
 from monitor.stats.burn_in import alpha_supported
+from tests.oracles import shares as oracle
 
 POOL = 400
 SIZES = np.array([25, 50, 100])
@@ -55,6 +56,11 @@ def test_at_another_n_windows_have_the_mean_and_spread_that_belong_there(
     assert draws.var() == pytest.approx(variance, rel=4 * error + 0.01)
 
 
+def test_windows_differ_beyond_chance_by_what_chance_leaves_of_their_variance() -> None:
+    burn_in = BurnIn.of(null(), np.array([50, 50]), np.array([1.14, 3.14]))
+    assert burn_in.between == pytest.approx(2 - 1 / 50, rel=1e-3)
+
+
 def test_windows_without_a_value_keep_their_place() -> None:
     sizes, values = windows(5, seed=3)
     values[2] = np.nan
@@ -63,7 +69,8 @@ def test_windows_without_a_value_keep_their_place() -> None:
 
 
 def test_below_the_smallest_size_of_the_null_nothing_is_said() -> None:
-    assert BurnIn.of(null(), *windows(5, seed=3)).at(24) is None
+    burn_in = BurnIn.of(null(), *windows(5, seed=3))
+    assert [burn_in.at(n) is None for n in (24, 25)] == [True, False]
 
 
 @pytest.mark.parametrize(("between", "expected"), [(0.0, 1.0), (0.03, 2.0)])
@@ -73,16 +80,35 @@ def test_dispersion_is_the_spread_in_units_of_chance(between: float, expected: f
     assert found == pytest.approx(expected, rel=4 * (1 / (2 * m)) ** 0.5 + 0.01)
 
 
-def test_the_centre_is_as_sure_as_independent_windows_make_it() -> None:
-    sizes, values = windows(400, seed=5, n=100)
+def test_dispersion_of_a_few_windows_takes_their_own_mean_into_account() -> None:
+    found = BurnIn.of(null(), np.array([50, 50]), np.array([1.14, 3.14])).dispersion()
+    assert found == pytest.approx((2 * 50) ** 0.5, rel=0.01)
+
+
+def test_windows_of_a_signal_that_never_varies_stay_as_they_were() -> None:
+    still = Null.of(SIZES, np.full((3, 9), 0.25), pool=POOL, whole=0.25)
+    burn_in = BurnIn.of(still, np.full(4, 60), np.full(4, 0.5))
+    assert (np.asarray(burn_in.at(99)).tolist(), burn_in.dispersion()) == ([0.5] * 4, 1.0)
+
+
+@pytest.mark.parametrize("n", [50, 200])
+def test_the_centre_is_as_sure_as_independent_windows_make_it(n: int) -> None:
+    sizes, values = windows(400, seed=5, n=100, between=0.02)
     doubled = BurnIn.of(null(), np.repeat(sizes, 2), np.repeat(values, 2))
-    once = BurnIn.of(null(), sizes, values)
-    assert doubled.centre_error(100) == pytest.approx(once.centre_error(100), rel=0.2)
+    independent = 800 / dependence(np.repeat(values, 2))
+    expected = ((1 / n + doubled.between) / independent) ** 0.5
+    assert doubled.centre_error(n) == pytest.approx(expected, rel=1e-3)
 
 
 @pytest.mark.parametrize(
     ("sizes", "values"),
-    [([50, 50], [0.1]), ([50, 50], [0.1, np.nan]), ([50, 50], [0.1, np.inf]), ([50, 9], [1, 2])],
+    [
+        ([50, 50, 50], [0.1, 0.2]),
+        ([[50, 50]], [[0.1, 0.2]]),
+        ([50, 50], [0.1, np.nan]),
+        ([50, 50, 50], [0.1, 0.2, np.inf]),
+        ([50, 9], [1, 2]),
+    ],
 )
 def test_windows_that_make_no_burn_in_are_refused(sizes: list[int], values: list[float]) -> None:
     with pytest.raises(ValueError, match="windows"):
@@ -99,8 +125,27 @@ def test_dependence_is_that_of_an_autoregressive_series(rho: float) -> None:
     assert dependence(series) == pytest.approx((1 + rho) / (1 - rho), rel=0.15)
 
 
-def test_a_still_series_depends_on_nothing() -> None:
-    assert dependence(np.full(9, 0.5)) == 1.0
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+@pytest.mark.parametrize(
+    ("series", "expected"),
+    [
+        # Products by lag 8, 5, 2, -1, -4: two pairs, of sums 13 and 1.
+        ([1, 1, 1, 1, -1, -1, -1, -1], 2 * 14 / 8 - 1),
+        ([1, -1, 1, -1, 1, -1], 1.0),
+        # Pairs of 9, 1 and 1; the third ends at lag 5, beyond the half.
+        ([-1, -1, -1, 1, -1, 1, -1, 1, 1, 1], 2 * 10 / 10 - 1),
+    ],
+)
+def test_dependence_sums_pairs_of_lags_in_the_first_half(
+    series: list[float], expected: float, scale: float
+) -> None:
+    assert dependence(scale * np.array(series)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("value", [0.5, 0.1])  # whose mean is another number by rounding
+@pytest.mark.parametrize("windows", [9, 50, 168])
+def test_a_still_series_depends_on_nothing(windows: int, value: float) -> None:
+    assert dependence(np.full(windows, value)) == 1.0
 
 
 @pytest.mark.parametrize(
@@ -127,6 +172,25 @@ def test_the_law_of_shares_knows_what_windows_differ_by(pool: float) -> None:
     assert found == pytest.approx(expected, rel=4 * (2 / m) ** 0.5)
 
 
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [
+        ([3, 9, 4, 12], [20, 20, 20, 20]),
+        ([3, 9, 4, 40], [20, 40, 10, 80]),
+        ([5, 5, 5, 5], [20, 20, 20, 20]),  # alike, more than by chance: nothing beyond it
+        ([20, 0, 20, 0], [20, 20, 20, 20]),  # all or nothing: as much as a law is given
+    ],
+)
+def test_the_law_of_shares_has_the_moments_of_the_windows(
+    counts: list[int], sizes: list[int]
+) -> None:
+    law, total = share_of_windows(np.array(counts), np.array(sizes)), sum(sizes)
+    between = min(max(oracle.between(counts, sizes), 0.0), 0.5)
+    of_mean = sum(n * (1 + (n - 1) * between) for n in sizes) / total**2
+    found = (law.count / law.pool, 1 / law.pool)
+    assert found == pytest.approx((sum(counts) / total, between + of_mean))
+
+
 @pytest.mark.parametrize("count", [0, 50])
 def test_shares_that_never_vary_are_as_sure_as_all_events_make_them(count: int) -> None:
     law = share_of_windows(np.full(10, count), np.full(10, 50))
@@ -147,16 +211,46 @@ def test_shares_are_judged_by_the_windows_themselves_where_these_resolve_alpha()
     assert found == [True, False, False, True]
 
 
-def test_beyond_what_windows_resolve_no_share_that_was_seen_is_an_alarm() -> None:
+@pytest.mark.parametrize(
+    ("direction", "windows", "alpha"),
+    [(Direction.HIGH, 100, 0.01), (Direction.BOTH, 200, 0.01), (Direction.LOW, 20, 0.05)],
+)
+def test_windows_resolve_alpha_where_one_more_would_be_the_most_extreme_so_often(
+    direction: Direction, windows: int, alpha: float
+) -> None:
+    def is_by_windows(m: int) -> bool:
+        law = shares(np.resize([10, 20, 30], m), 100)
+        decision = law.decide(50, 100, direction=direction, alpha=alpha)
+        return decision.threshold in {0.1, 0.3}
+
+    assert (is_by_windows(windows - 1), is_by_windows(windows - 2)) == (True, False)
+
+
+@pytest.mark.parametrize("direction", [Direction.HIGH, Direction.BOTH, Direction.LOW])
+def test_beyond_what_windows_resolve_no_share_that_was_seen_is_an_alarm(
+    direction: Direction,
+) -> None:
+    extreme, further = (10, 9) if direction is Direction.LOW else (90, 91)
     counts = np.full(3_000, 50)
-    counts[7] = 90
+    counts[7] = extreme
     law = shares(counts, 100)
-    assert law.law.decide(90, 100, direction=Direction.HIGH, alpha=1e-4).is_drifting
+    assert law.law.decide(extreme, 100, direction=direction, alpha=1e-4).is_drifting
     found = [
-        law.decide(count, 100, direction=Direction.HIGH, alpha=1e-4).is_drifting
-        for count in (90, 91)
+        law.decide(count, 100, direction=direction, alpha=1e-4).is_drifting
+        for count in (extreme, further)
     ]
     assert found == [False, True]
+
+
+@pytest.mark.parametrize("count", [35, 65])
+def test_beyond_what_windows_resolve_their_law_judges_what_it_has_seen(count: int) -> None:
+    law = shares(np.resize([40, 50, 60], 300), 100)
+    found = law.decide(count, 100, direction=Direction.BOTH, alpha=1e-4)
+    assert found == law.law.decide(count, 100, direction=Direction.BOTH, alpha=1e-4)
+
+
+def test_the_mean_share_is_that_of_the_windows() -> None:
+    assert shares(np.array([10, 20, 60]), 100).mean(50) == pytest.approx(0.3)
 
 
 def test_shares_that_never_vary_still_allow_for_chance() -> None:
@@ -164,6 +258,11 @@ def test_shares_that_never_vary_still_allow_for_chance() -> None:
     rare = law.decide(2, 100, direction=Direction.HIGH, alpha=1e-3)
     assert not rare.is_drifting
     assert law.decide(12, 100, direction=Direction.HIGH, alpha=1e-3).is_drifting
+
+
+def test_shares_are_of_whole_events() -> None:
+    law = ShareBurnIn.of(np.array([100, 100]), np.array([0.29, 0.29]))  # 28.999999999999996 of 100
+    assert law.law.count / law.law.pool == pytest.approx(0.29)
 
 
 def test_a_window_without_a_share_says_nothing_of_it() -> None:
