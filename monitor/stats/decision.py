@@ -139,7 +139,7 @@ def calibrate_threshold(null: Floats, *, alpha: float, n: int) -> Threshold:
         raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
     m = len(null)
     rank = math.ceil((m + 1) * (1 - alpha))
-    value = tail_quantile(null, alpha) if rank > m else np.partition(null, rank - 1)[rank - 1]
+    value = tail_quantile(null, alpha) if rank > m else np.sort(null)[rank - 1]
     return Threshold(float(value), alpha, n, m)
 
 

@@ -75,6 +75,14 @@ def test_a_window_equal_to_the_reference_has_no_share() -> None:
     assert attribution(z, z).window_shares(z).tolist() == pytest.approx([0] * 9, abs=1e-12)
 
 
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_matrix_that_is_no_density_is_refused(at: int) -> None:
+    densities = [torch.eye(3, dtype=torch.float64) / 3] * 2
+    densities[at] = torch.eye(3, dtype=torch.float64)
+    with pytest.raises(ValueError, match="trace 1"):
+        rjsd_attribution(*densities)
+
+
 def test_different_dimensions_are_refused() -> None:
     with pytest.raises(ValueError, match="share a shape"):
         attribution(rows(5, 3, seed=14), rows(5, 4, seed=14))

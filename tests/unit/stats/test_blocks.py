@@ -29,6 +29,33 @@ def test_blocks_double_while_there_are_eight_of_them() -> None:
     assert list(by_size(block_dispersion(rows(1)))) == [2, 4, 8, 16, 32, 64, 128]
 
 
+@pytest.mark.parametrize("n", [16, 37, 45])
+def test_the_dispersion_of_blocks_is_that_of_its_definition(n: int) -> None:
+    z = rows(7, n)
+    centred = z - z.mean(axis=0)
+    covariance = np.cov(z.T, ddof=0)
+    for found in block_dispersion(z):
+        size, k = found.size, n // found.size
+        means = [centred[b * size : (b + 1) * size].mean(axis=0) for b in range(k)]
+        spread = sum(m @ m for m in means) / k / np.mean([row @ row for row in centred])
+        ratio = size * spread * (n - 1) / (n - size)
+        weights = np.trace(covariance @ covariance) / np.trace(covariance) ** 2
+        error = (2 * (1 - 1 / size) * weights / k) ** 0.5
+        assert (found.ratio, found.z_score) == pytest.approx((ratio, (ratio - 1) / error))
+
+
+def test_rows_in_any_order_have_a_ratio_of_one_on_average() -> None:
+    z, rng, orders = rows(8, 33), np.random.default_rng(9), 3000
+    ratios = [[b.ratio for b in block_dispersion(rng.permutation(z))] for _ in range(orders)]
+    mean, error = np.mean(ratios, axis=0), np.std(ratios, axis=0) / orders**0.5
+    assert np.abs((mean - 1) / error).max() < 4.5
+
+
+def test_neither_scale_nor_place_of_the_rows_matters() -> None:
+    found, moved = (block_dispersion(z) for z in (rows(1, 64), 1e-3 * rows(1, 64) + 0.5))
+    assert [b.z_score for b in moved] == pytest.approx([b.z_score for b in found])
+
+
 def test_z_scores_of_independent_rows_are_standard_at_every_size() -> None:
     repeats = 400
     scores = np.array(

@@ -1,8 +1,10 @@
 import math
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
-from monitor.stats import emid_bound, emid_bound_unscaled, input_bound
+from monitor.stats import Bound, emid_bound, emid_bound_unscaled, input_bound
 from tests.oracles import divergence as oracle
 
 VALUES = (0.2, 0.1, 0.3, 0.4)
@@ -50,24 +52,46 @@ def test_a_divergence_that_is_none_is_refused(bad: float) -> None:
         emid_bound_unscaled(visual=0.1, textual=0.1, gap_reference=0.1, gap_window=bad)
 
 
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_the_entropy_factor_multiplies_the_inputs_alone(factor: float) -> None:
+    inputs = input_bound(visual=0.2, textual=0.1).value
+    bound = emid_bound(
+        visual=0.2, textual=0.1, gap_reference=0, gap_window=0, entropy_factor=factor
+    )
+    assert bound.value == pytest.approx(factor * inputs)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, 0.0])
 def test_an_entropy_factor_that_is_none_is_refused(bad: float) -> None:
     with pytest.raises(ValueError, match="entropy_factor"):
         emid_bound(visual=0.1, textual=0.1, gap_reference=0.1, gap_window=0.1, entropy_factor=bad)
 
 
-def test_a_bound_rises_with_each_divergence_as_its_slopes_say() -> None:
-    at = {"visual": 0.2, "textual": 0.05, "gap_window": 0.1}
-    step = 1e-7
+INPUTS = {"visual": 0.2, "textual": 0.05}
+ALL = INPUTS | {"gap_window": 0.1}
 
-    def value(**changed: float) -> float:
-        return emid_bound(**(at | changed), gap_reference=0.03, entropy_factor=7).value
 
-    numeric = {name: (value(**{name: d + step}) - value()) / step for name, d in at.items()}
-    bound = emid_bound(**at, gap_reference=0.03, entropy_factor=7)
-    slopes = bound.slopes({"visual": 0.2, "textual": 0.05, "output_gap_window": 0.1})
+@pytest.mark.parametrize(
+    ("bound", "at"),
+    [
+        (input_bound, INPUTS),
+        (input_bound, {"visual": None, "textual": 0.05}),
+        (partial(emid_bound_unscaled, gap_reference=0.03), ALL),
+        (partial(emid_bound, gap_reference=0.03, entropy_factor=7), ALL),
+    ],
+)
+def test_a_bound_rises_with_each_divergence_as_its_slopes_say(
+    bound: Callable[..., Bound], at: dict[str, float | None]
+) -> None:
+    given, step = {name: d for name, d in at.items() if d is not None}, 1e-7
+    numeric = [
+        (bound(**(at | {name: d + step})).value - bound(**at).value) / step
+        for name, d in given.items()
+    ]
+    terms = {("output_gap_window" if k == "gap_window" else k): d for k, d in given.items()}
+    slopes = bound(**at).slopes(terms)
     assert slopes is not None
-    assert list(slopes.values()) == pytest.approx(list(numeric.values()), rel=1e-5)
+    assert list(slopes.values()) == pytest.approx(numeric, rel=1e-5)
 
 
 def test_a_bound_has_no_slope_where_a_divergence_is_zero() -> None:

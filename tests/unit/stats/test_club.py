@@ -112,6 +112,16 @@ def test_answers_of_another_shape_than_the_prediction_are_refused() -> None:
         club_terms(y[:5], mu, logvar)
 
 
+@pytest.mark.parametrize(
+    ("mu", "logvar"), [((6, 3), (6, 2)), ((6, 3), (5, 3)), ((6,), (6,)), ((2, 3, 4), (2, 3, 4))]
+)
+def test_a_prediction_of_other_shapes_is_refused(
+    mu: tuple[int, ...], logvar: tuple[int, ...]
+) -> None:
+    with pytest.raises(ValueError, match="share a shape"):
+        Prediction.of(torch.zeros(mu), torch.zeros(logvar))
+
+
 def test_a_part_of_a_prediction_is_the_prediction_of_that_part() -> None:
     rng = np.random.default_rng(8)
     mu, logvar, y = (torch.from_numpy(a) for a in rng.standard_normal((3, 9, 4)))

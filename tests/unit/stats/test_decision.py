@@ -33,9 +33,19 @@ def test_the_threshold_leaves_at_most_alpha_of_an_exchangeable_draw_above(
     assert above + 1 <= (m + 1) * alpha + 1e-9
 
 
-def test_the_threshold_is_the_stated_order_statistic() -> None:
+@pytest.mark.parametrize(("alpha", "rank"), [(0.3, 140), (0.05, 190), (0.01, 198), (0.005, 199)])
+def test_the_threshold_is_the_stated_order_statistic(alpha: float, rank: int) -> None:
     draws = np.random.default_rng(3).permutation(np.arange(1.0, 200.0))
-    assert calibrate_threshold(draws, alpha=0.05, n=50).value == 190
+    assert calibrate_threshold(draws, alpha=alpha, n=50).value == rank
+
+
+def test_two_draws_are_a_null() -> None:
+    assert calibrate_threshold(np.array([2.0, 1.0]), alpha=0.5, n=50).value == 2
+
+
+def test_a_null_of_several_sizes_at_once_is_refused() -> None:
+    with pytest.raises(ValueError, match="two draws"):
+        calibrate_threshold(np.ones((3, 4)), alpha=0.05, n=50)
 
 
 def test_the_threshold_only_grows_as_alpha_shrinks() -> None:
@@ -175,8 +185,10 @@ def test_both_levels_of_a_week_spend_the_budget_half_on_everything_half_on_slice
     assert spent == pytest.approx((budget / 2, budget / 2))
 
 
-def test_an_extravagant_budget_still_gives_a_probability() -> None:
-    assert alpha_per_test(1e6, HOUR, signals=1, slices=1).overall == 0.5
+@pytest.mark.parametrize("slices", [0, 1])
+def test_an_extravagant_budget_still_gives_a_probability(slices: int) -> None:
+    alpha = alpha_per_test(1e6, HOUR, signals=1, slices=slices)
+    assert (alpha.overall, alpha.per_slice) == (0.5, 0.5 if slices else None)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,19 @@ def test_moments_of_different_dimensions_do_not_merge() -> None:
         SecondMoments.empty(3).merge(SecondMoments.empty(4))
 
 
-def test_entropy_of_an_unnormalised_moment_is_refused() -> None:
+@pytest.mark.parametrize("trace", [3.0, 0.3, 1 + 2e-6, math.nan])
+def test_entropy_of_an_unnormalised_moment_is_refused(trace: float) -> None:
     with pytest.raises(ValueError, match="trace 1"):
-        von_neumann_entropy(torch.eye(3, dtype=torch.float64))
+        von_neumann_entropy(trace / 3 * torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shape", [(9,), (2, 3), (3, 3, 3)])
+def test_entropy_of_what_is_not_square_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="square"):
+        von_neumann_entropy(torch.full(shape, 1 / 3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3, 3)])
+def test_rows_that_are_no_matrix_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"rows \(n, d\)"):
+        SecondMoments.of(torch.full(shape, 3**-0.5))

@@ -4,6 +4,18 @@ import pytest
 from monitor.stats.tail import tail_quantile
 
 
+@pytest.mark.parametrize(("m", "k"), [(400, 20), (200, 10), (50, 10), (5, 4)])
+def test_a_further_exponential_draw_lies_beyond_the_quantile_as_often_as_stated(
+    m: int, k: int
+) -> None:
+    # A k + 1-th largest of 0, and a mean excess of 1 above it.
+    draws = np.concatenate([-np.arange(m - k), np.linspace(0.1, 1.9, k)])
+    quantile = tail_quantile(np.random.default_rng(4).permutation(draws), 1e-4)
+    # A further one is above that with the first chance and, a mean of k being a gamma variable,
+    # above the quantile with the second.
+    assert (k + 1) / (m + 1) * (1 + quantile / k) ** -k == pytest.approx(1e-4)
+
+
 def test_the_quantile_grows_as_alpha_shrinks() -> None:
     draws = np.random.default_rng(1).standard_normal(200)
     quantiles = [tail_quantile(draws, alpha) for alpha in (4e-3, 1e-3, 1e-4, 1e-6, 1e-12)]
