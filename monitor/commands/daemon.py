@@ -37,7 +37,6 @@ from monitor.traffic.formats.wire import Format
 from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
 from monitor.web.ingest import Door
-from monitor.web.metrics import SnapshotCollector
 from monitor.web.server import serve
 from monitor.web.setup import Setup, register_process, register_setup
 
@@ -103,12 +102,6 @@ def _serving(
     settings: Settings, around: Surroundings, actor: Actor, waiting_for: Sequence[str]
 ) -> Iterator[str]:
     http = settings.http
-    around.telemetry.registry.register(
-        SnapshotCollector(
-            around.publisher.latest,
-            window_interval_seconds=settings.windows.slide.total_seconds(),
-        )
-    )
 
     def admit(path: str, lines: Sequence[bytes], form: Format) -> Receipt:
         # One partition for all paths, so that a late target is known by the exchanges' times.
@@ -121,6 +114,7 @@ def _serving(
         not_ready=lambda: [*waiting_for, *_database_trouble(around)],
         investigator=make_investigator(settings, around.database, around.clock),
         actor=actor,
+        slide=settings.windows.slide,
         access=access_of(settings),
         home=http.external_url,
         door=Door(

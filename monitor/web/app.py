@@ -1,5 +1,6 @@
 """The web application: everything the daemon answers."""
 
+import gzip
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -10,7 +11,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
+from prometheus_client.exposition import gzip_accepted
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.status import HTTP_401_UNAUTHORIZED, HTTP_403_FORBIDDEN
@@ -31,12 +32,14 @@ from monitor.web.gate import SAFE, Access, Gate, Refuse
 from monitor.web.ingest import RETRY, Door, error, ingest_routes, refused
 from monitor.web.investigation import investigation_routes
 from monitor.web.login import login_routes
+from monitor.web.metrics import Exposition
 from monitor.web.pages import PageParts, Pages, page_routes
 from monitor.web.references import reference_routes
 from monitor.web.runbooks import runbook_routes
 from monitor.web.session import visitor
 
 log = structlog.get_logger()
+FAST = 1  # of gzip: 49 MiB of metrics in 0.2 s to 6 MiB, of which level 6 makes 5 in 0.5 s
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; "
@@ -61,9 +64,9 @@ class WebParts:
     door: Door
     investigator: Investigator
     actor: Actor
+    slide: timedelta
     access: Access = field(default_factory=Access)
     home: str = ""  # address under which people reach it, where that is known
-    slide: timedelta = timedelta(minutes=15)
 
 
 def create_app(parts: WebParts) -> FastAPI:
@@ -96,14 +99,15 @@ def create_app(parts: WebParts) -> FastAPI:
 
     app.add_middleware(Gate, access=parts.access, refuse=_refusal(pages, parts.actor))
     app.add_middleware(_SecurityHeaders)
+    exposition = Exposition(parts.registry, parts.latest, parts.slide)
 
     @app.get("/metrics")
     def metrics(request: Request) -> Response:
-        try:
-            encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        except TypeError:  # the library takes any version for a number
-            encode, content_type = choose_encoder("")
-        return Response(encode(parts.registry), headers={"Content-Type": content_type})
+        text, content_type = exposition(request.headers.get("accept", ""))
+        headers = {"Content-Type": content_type}
+        if gzip_accepted(request.headers.get("accept-encoding", "")):
+            text, headers["Content-Encoding"] = gzip.compress(text, FAST), "gzip"
+        return Response(text, headers=headers)
 
     @app.get("/healthz")
     def healthz() -> PlainTextResponse:

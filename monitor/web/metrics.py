@@ -1,9 +1,15 @@
 """The snapshot as Prometheus metrics. Names are listed in docs/metrics.md."""
 
 import math
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
 
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from monitor.records import ALL, ImageState, Measurement, Signal, Verdict
@@ -50,57 +56,119 @@ _SIGNAL_HELP = {
 }
 
 
-class SnapshotCollector(Collector):
-    """Renders the newest snapshot at scrape time; computes nothing and touches no database."""
+_END = b"# EOF\n"  # of OpenMetrics
+# No name of ours needs any, and those who ask for dots would be given names that no rule knows.
+_ESCAPING = re.compile(r";\s*escaping=[^;,]*")
 
-    def __init__(self, latest: Callable[[], Snapshot], *, window_interval_seconds: float) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What was measured of a stream, as lines of text by family."""
+
+    state: StreamState
+    of_family: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, stream: str, state: StreamState) -> Self:
+        found = {}
+        for family in measured_families({stream: state}):
+            _help, _type, found[family.name] = generate_latest(_Families([family])).split(b"\n", 2)
+        return cls(state, found)
+
+    def are_of(self, state: StreamState) -> bool:
+        ours = self.state
+        return (ours.summary, ours.measurements) == (state.summary, state.measurements)
+
+
+class Exposition:
+    """What Prometheus is given: one snapshot and all that is registered, as text of the library.
+
+    Of many streams nearly all of it is measurements. They change once in a slide and are asked for
+    far more often, at 9 us a line: the lines of a stream are kept until it is measured again. They
+    are the same in every format of the library. May be called from any thread.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry, latest: Callable[[], Snapshot], slide: timedelta
+    ) -> None:
+        self._registry = registry
         self._latest = latest
-        self._interval = window_interval_seconds
+        self._slide = slide
+        self._lines: Mapping[str, _Lines] = {}
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing is known before the first scrape."""
-        return []
+    def __call__(self, accept: str) -> tuple[bytes, str]:
+        """The text in the format that is asked for, and its content type."""
+        accept = _ESCAPING.sub("", accept)
+        try:
+            encode, content_type = choose_encoder(accept)
+        except TypeError:  # the library takes any version for a number
+            encode, content_type = choose_encoder("")
+        snapshot = self._latest()
+        lines = self._lines_of(snapshot)
+        parts: list[bytes] = []
+        for family in measured_families({}):
+            parts.append(encode(_Families([family])).removesuffix(_END))
+            parts += [stream.of_family[family.name] for stream in lines]
+        parts.append(encode(_Families(other_families(snapshot, self._slide))).removesuffix(_END))
+        parts.append(encode(self._registry))
+        return b"".join(parts), content_type
+
+    def _lines_of(self, snapshot: Snapshot) -> Iterable[_Lines]:
+        before, now = self._lines, dict[str, _Lines]()
+        for stream, state in snapshot.streams.items():
+            known = before.get(stream)
+            now[stream] = known if known and known.are_of(state) else _Lines.of(stream, state)
+        self._lines = now
+        return now.values()
+
+
+class _Families(Collector):
+    """Families as the library takes them to render them."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
 
     def collect(self) -> Iterable[Metric]:
-        """Fresh families of everything in the snapshot."""
-        snapshot = self._latest()
-        yield from _measured(snapshot)
-        yield from self._windows(snapshot)
-        yield from _traffic(snapshot)
-        yield from _references(snapshot)
-        yield from _counted(snapshot)
+        return self._families
 
-    def _windows(self, snapshot: Snapshot) -> Iterable[Metric]:
-        interval = _gauge("window_interval_seconds", "Step between successive windows.")
-        interval.add_metric([], self._interval)
-        end = _gauge("window_end_timestamp_seconds", "End of the newest window.", "stream")
-        of_targets_end = _gauge(
-            "targets_window_end_timestamp_seconds",
-            "End of the newest window with enough targets.",
-            "stream",
-        )
-        success = _gauge("window_last_success_timestamp_seconds", "When it was measured.", "stream")
-        targets = _gauge("targets_ratio", "Share of its samples with a target.", "stream")
-        of_teacher = _gauge(
-            "teacher_targets_ratio", "Share of its targets that the teacher gave.", "stream"
-        )
-        states = _gauge(
-            "image_state_ratio", "Share of its images in each state.", "stream", "state"
-        )
-        for stream, state in snapshot.streams.items():
-            if state.summary is None:
-                continue
-            end.add_metric([stream], state.summary.window.end.timestamp())
-            success.add_metric([stream], state.summary.measured_at.timestamp())
-            if (emi := _emi_of(state)) is not None:
-                of_targets_end.add_metric([stream], emi.window.end.timestamp())
-            if state.measurements and state.summary.n:
-                targets.add_metric([stream], state.summary.n_targets / state.summary.n)
-            if state.measurements and state.summary.n_targets:
-                share = state.summary.n_teacher_targets / state.summary.n_targets
-                of_teacher.add_metric([stream], share)
-            _add_image_states(states, stream, state)
-        return (interval, end, of_targets_end, success, targets, of_teacher, states)
+
+def other_families(snapshot: Snapshot, slide: timedelta) -> Iterator[Metric]:
+    """Fresh families of all in the snapshot that is not measured."""
+    yield from _windows(snapshot, slide)
+    yield from _traffic(snapshot)
+    yield from _references(snapshot)
+    yield from _counted(snapshot)
+
+
+def _windows(snapshot: Snapshot, slide: timedelta) -> Iterable[Metric]:
+    interval = _gauge("window_interval_seconds", "Step between successive windows.")
+    interval.add_metric([], slide.total_seconds())
+    end = _gauge("window_end_timestamp_seconds", "End of the newest window.", "stream")
+    of_targets_end = _gauge(
+        "targets_window_end_timestamp_seconds",
+        "End of the newest window with enough targets.",
+        "stream",
+    )
+    success = _gauge("window_last_success_timestamp_seconds", "When it was measured.", "stream")
+    targets = _gauge("targets_ratio", "Share of its samples with a target.", "stream")
+    of_teacher = _gauge(
+        "teacher_targets_ratio", "Share of its targets that the teacher gave.", "stream"
+    )
+    states = _gauge("image_state_ratio", "Share of its images in each state.", "stream", "state")
+    for stream, state in snapshot.streams.items():
+        if state.summary is None:
+            continue
+        end.add_metric([stream], state.summary.window.end.timestamp())
+        success.add_metric([stream], state.summary.measured_at.timestamp())
+        if (emi := _emi_of(state)) is not None:
+            of_targets_end.add_metric([stream], emi.window.end.timestamp())
+        if state.measurements and state.summary.n:
+            targets.add_metric([stream], state.summary.n_targets / state.summary.n)
+        if state.measurements and state.summary.n_targets:
+            share = state.summary.n_teacher_targets / state.summary.n_targets
+            of_teacher.add_metric([stream], share)
+        _add_image_states(states, stream, state)
+    return (interval, end, of_targets_end, success, targets, of_teacher, states)
 
 
 def _emi_of(state: StreamState) -> Measurement | None:
@@ -135,7 +203,8 @@ def _references(snapshot: Snapshot) -> Iterable[Metric]:
     return (info, created, targets)
 
 
-def _measured(snapshot: Snapshot) -> Iterable[Metric]:
+def measured_families(streams: Mapping[str, StreamState]) -> Sequence[Metric]:
+    """Fresh families of what was measured, all of them gauges."""
     own = {metric: label for metric, label, _ in _VALUES.values()}
     values = {
         metric: _gauge(metric, _VALUE_HELP[metric], "stream", "slice", *([label] if label else []))
@@ -150,7 +219,7 @@ def _measured(snapshot: Snapshot) -> Iterable[Metric]:
         name: _gauge(f"signal_{name}", text, "stream", "slice", "signal")
         for name, text in _SIGNAL_HELP.items()
     }
-    for stream, state in snapshot.streams.items():
+    for stream, state in streams.items():
         if state.measurements and state.summary is not None:
             samples.add_metric([stream, ALL], state.summary.n)
         for m in state.measurements:

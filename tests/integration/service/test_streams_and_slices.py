@@ -12,7 +12,7 @@ from monitor.service.wiring import reading_of
 from monitor.store.engine import Database
 from monitor.store.samples import window_samples
 from monitor.traffic.sources.jsonl import FileSource
-from monitor.web.metrics import SnapshotCollector
+from monitor.web.metrics import measured_families
 from tests.integration.service.parts import (
     START,
     Rig,
@@ -186,9 +186,8 @@ def test_no_metric_has_more_slices_than_the_cap_and_one(database: Database, tmp_
     slices = {"labels": ["user", "language"], "max_per_label": 3}
     rig = measured(database, tmp_path, lines, slices=slices)
     rig.around.publisher.refresh()
-    collector = SnapshotCollector(rig.around.publisher.latest, window_interval_seconds=300)
     series: dict[str, set[str]] = {}
-    for metric in collector.collect():
+    for metric in measured_families(rig.around.publisher.latest().streams):
         for sample in metric.samples:
             if "slice" in sample.labels:
                 series.setdefault(metric.name, set()).add(sample.labels["slice"])

@@ -4,8 +4,6 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry
-
 from monitor.records import ALL, Measurement, Signal, Verdict, WindowId, WindowSummary
 from monitor.service.target_mix import NOT_COMPARABLE, OF_TARGETS
 from monitor.store.engine import Database
@@ -13,7 +11,7 @@ from monitor.store.history import recorded_window
 from monitor.store.samples import window_samples
 from monitor.store.targets import set_teacher_target
 from monitor.store.windows import measurements_of
-from monitor.web.metrics import SnapshotCollector
+from monitor.web.metrics import other_families
 from tests.integration.service.parts import (
     START,
     STREAM,
@@ -57,9 +55,9 @@ def window(rig: Rig) -> tuple[WindowSummary, dict[Signal, Measurement]]:
 
 def exported(rig: Rig) -> float | None:
     rig.around.publisher.refresh()
-    registry = CollectorRegistry()
-    registry.register(SnapshotCollector(rig.around.publisher.latest, window_interval_seconds=300))
-    return registry.get_sample_value("mllm_monitor_teacher_targets_ratio", {"stream": STREAM})
+    families = other_families(rig.around.publisher.latest(), timedelta(minutes=5))
+    (family,) = (f for f in families if f.name == "mllm_monitor_teacher_targets_ratio")
+    return next((s.value for s in family.samples if s.labels == {"stream": STREAM}), None)
 
 
 def test_a_teachers_targets_are_not_compared_with_logged_ones(

@@ -19,7 +19,6 @@ from monitor.web.access import Tokens
 from monitor.web.app import WebParts, create_app
 from monitor.web.gate import Access
 from monitor.web.ingest import Door
-from monitor.web.metrics import SnapshotCollector
 from monitor.web.server import serve
 from tests.integration.service.parts import (
     Rig,
@@ -73,10 +72,6 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
             database = stack.enter_context(open_database(f"sqlite:///{path}"))
             slices = {"labels": ["tenant"]}
             rig = Rig(small_settings(tmp_path, slices=slices), database)
-            registry = rig.around.telemetry.registry
-            registry.register(
-                SnapshotCollector(rig.around.publisher.latest, window_interval_seconds=300)
-            )
             plain = httpx.Client(timeout=30, verify=False)  # noqa: S501 - loopback; certificates take long
             site = Site(rig, stack.enter_context(plain))
 
@@ -88,11 +83,12 @@ def new_site(migrated_file: Path, tmp_path: Path) -> Iterator[Serve]:
 
             app = create_app(
                 WebParts(
-                    registry=registry,
+                    registry=rig.around.telemetry.registry,
                     latest=rig.around.publisher.latest,
                     database=database,
                     not_ready=lambda: site.reasons,
                     actor=site.actor,
+                    slide=rig.settings.windows.slide,
                     access=access or Access(),
                     investigator=make_investigator(rig.settings, database, rig.clock),
                     door=Door(

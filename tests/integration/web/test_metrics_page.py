@@ -20,7 +20,7 @@ from monitor.records import (
 )
 from monitor.service.snapshot import Snapshot, StreamState
 from monitor.service.telemetry import JOBS, Telemetry
-from monitor.web.metrics import SnapshotCollector
+from monitor.web.metrics import measured_families, other_families
 from monitor.web.setup import Setup, register_setup
 from tests.integration.service.parts import NOW, START
 
@@ -64,9 +64,17 @@ def exported() -> dict[str, tuple[str, frozenset[str]]]:
     registry = CollectorRegistry()
     telemetry = Telemetry(registry)
     telemetry.source_lag.labels("a").set(1)
-    registry.register(SnapshotCollector(full_snapshot, window_interval_seconds=300))
     register_setup(registry, Setup("http://monitor/", "http://grafana/", 3600, 600, 30, 7776000))
-    return {_name(family): (family.type, _labels(family)) for family in registry.collect()}
+    families = [*of_snapshot(), *registry.collect()]
+    return {_name(family): (family.type, _labels(family)) for family in families}
+
+
+def of_snapshot() -> list[Metric]:
+    snapshot = full_snapshot()
+    return [
+        *measured_families(snapshot.streams),
+        *other_families(snapshot, timedelta(minutes=5)),
+    ]
 
 
 def _name(family: Metric) -> str:
@@ -93,8 +101,8 @@ def test_the_page_lists_every_metric_with_its_type_and_labels_and_no_other(
 def test_every_metric_has_the_prefix() -> None:
     registry = CollectorRegistry()
     Telemetry(registry)
-    registry.register(SnapshotCollector(full_snapshot, window_interval_seconds=300))
-    assert [f.name for f in registry.collect() if not f.name.startswith("mllm_monitor_")] == []
+    names = [family.name for family in (*of_snapshot(), *registry.collect())]
+    assert [name for name in names if not name.startswith("mllm_monitor_")] == []
 
 
 @pytest.mark.parametrize(
@@ -112,11 +120,9 @@ BESIDE_VALUES = {
 
 
 def test_every_signal_has_exactly_one_value_series() -> None:
-    registry = CollectorRegistry()
-    registry.register(SnapshotCollector(full_snapshot, window_interval_seconds=300))
     of_values = {
         (s.name, *sorted(s.labels.items()))
-        for family in registry.collect()
+        for family in of_snapshot()
         for s in family.samples
         if "slice" in s.labels and "signal" not in s.labels and s.name not in BESIDE_VALUES
     }

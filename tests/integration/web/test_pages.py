@@ -126,12 +126,11 @@ def test_the_values_are_those_of_the_snapshot(measured: Site) -> None:
         for m in state.measurements
         if m.excess_ratio is not None
     }
-    registry = measured.rig.around.telemetry.registry
+    family = families(measured)["mllm_monitor_signal_excess_ratio"]
     got = {
         (s.labels["slice"], s.labels["signal"]): s.value
-        for family in registry.collect()
         for s in family.samples
-        if s.name == "mllm_monitor_signal_excess_ratio" and s.labels["stream"] == "llava"
+        if s.labels["stream"] == "llava"
     }
     assert got == expected
 
@@ -162,6 +161,16 @@ def test_openmetrics_is_spoken_where_it_is_asked_for(measured: Site) -> None:
     assert {f.name for f in parse_openmetrics(answer.text)} >= {
         f"mllm_monitor_{name}" for name in NAMES_OF_WINDOWS
     }
+
+
+def test_metrics_come_compressed_to_those_who_take_that(measured: Site) -> None:
+    answers = [
+        measured.client.get("/metrics", headers={"Accept-Encoding": accepted})
+        for accepted in ("gzip", "identity")
+    ]
+    assert [a.headers.get("content-encoding") for a in answers] == ["gzip", None]
+    a_series = 'mllm_monitor_window_samples{slice="all",stream="llava"} '
+    assert [a_series in a.text for a in answers] == [True, True]
 
 
 @pytest.mark.parametrize(
