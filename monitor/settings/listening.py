@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from monitor.settings.section import Count, Duration, Section
 
+_LAST_PORT = 65_535
 _LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
@@ -104,7 +105,8 @@ class HttpSettings(Section):
 
     @model_validator(mode="after")
     def _needs_guard(self) -> Self:
-        if not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}", self.listen):
+        shape = r"(\[[0-9a-fA-F:]+\]|[^:\s]+):\d{1,5}"
+        if not re.fullmatch(shape, self.listen) or self.port > _LAST_PORT:
             raise ValueError(f"listen must be ADDRESS:PORT, got {self.listen!r}")
         if not (self.is_loopback or self.is_guarded or self.allow_unauthenticated):
             raise ValueError(

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_MOST_SECONDS = 36_500 * 86_400
 
 
 def parse_duration(value: object) -> object:
@@ -15,7 +16,10 @@ def parse_duration(value: object) -> object:
     if isinstance(value, timedelta):
         return value
     if found := re.fullmatch(r"(\d+)([smhd])", str(value).strip()):
-        return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+        seconds = int(found[1]) * _UNITS[found[2]]
+        if seconds > _MOST_SECONDS:  # times before the year 1 cannot be reckoned with
+            raise ValueError("expected at most 36500d")
+        return timedelta(seconds=seconds)
     if str(value).strip() == "0":
         return timedelta(0)
     raise ValueError("expected a duration such as 90s, 5m, 1h or 7d")

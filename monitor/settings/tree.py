@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from monitor.settings.encoders import EncoderSettings
 from monitor.settings.keeping import DatabaseSettings, PrivacySettings, RetentionSettings
 from monitor.settings.listening import HttpSettings
-from monitor.settings.section import Duration, Section
+from monitor.settings.section import Duration, Section, format_duration
 from monitor.settings.sources import ImageSettings, SourceSettings, UploadSettings
 from monitor.settings.targets import TargetSettings, TeacherSettings
 from monitor.settings.windows import (
@@ -26,7 +26,7 @@ class ReferenceSettings(Section):
     calibration_share: float = Field(
         0.5, gt=0.1, lt=0.9, description="Share kept apart to draw nulls from."
     )
-    seed: int = Field(0, description="Seed of the split, the q networks and the nulls.")
+    seed: int = Field(0, ge=0, description="Seed of the split, the q networks and the nulls.")
     max_samples: int = Field(5_000, ge=100, description="Exchanges taken at most.")
     null_draws: int = Field(200, ge=50, description="Pseudo-windows per size.")
     max_age: Duration = Field(
@@ -91,6 +91,24 @@ class Settings(Section):
         for label in self.slices.labels:
             if "labels.*" not in keep and f"labels.{label}" not in keep:
                 raise ValueError(f"slices.labels has {label}: add labels.{label} to privacy.keep")
+        return self
+
+    @model_validator(mode="after")
+    def _windows_can_be_measured(self) -> Self:
+        windows, per_pane = self.windows, self.sampling.per_pane
+        most = per_pane * (windows.length // windows.pane)
+        if windows.min_samples > most:
+            raise ValueError(
+                f"windows.min_samples {windows.min_samples} is more than a window can hold: "
+                f"{most}, sampling.per_pane {per_pane} of each windows.pane"
+            )
+        needed = windows.length + windows.lateness
+        if self.retention.samples < needed:
+            raise ValueError(
+                f"retention.samples {format_duration(self.retention.samples)} ends before windows "
+                "are measured: it must be at least windows.length and windows.lateness, "
+                f"{format_duration(needed)}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -65,3 +65,12 @@ class SliceSettings(Section):
     top_level_keys: tuple[str, ...] = Field(
         (), description="Top-level keys of native lines that are taken as labels."
     )
+
+    @model_validator(mode="after")
+    def _labels_are_names(self) -> Self:
+        for label in self.labels:
+            if not label.strip() or "=" in label:
+                raise ValueError(f"labels takes names of labels, without values, got {label!r}")
+            if self.labels.count(label) > 1:
+                raise ValueError(f"labels names {label} twice")
+        return self

@@ -77,6 +77,7 @@ def test_containers_are_confined(name: str) -> None:
     assert (together["runAsNonRoot"], together["runAsUser"]) == (True, user)
     assert together["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod(name)["automountServiceAccountToken"] is False
+    assert pod(name)["enableServiceLinks"] is False
     for container in containers(name):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,

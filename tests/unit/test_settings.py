@@ -38,6 +38,67 @@ def test_without_a_file_the_defaults_hold() -> None:
     assert load_settings(None, {}) == Settings()
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("slices: {labels: tenant}", "slices.labels: must be a list"),
+        ("windows: 5m", "windows: must be a section of keys with values, got '5m'"),
+        ("sampling: {per_pane: 1k}", "sampling.per_pane: must be a whole number, got '1k'"),
+        ("logging: {level: loud}", "must be 'debug', 'info', 'warning' or 'error', got 'loud'"),
+        ("retention: {samples: 999999d}", "at most 36500d"),
+        ("retention: {samples: 1h}", "must be at least windows.length and windows.lateness, 70m"),
+        ("windows: {min_samples: 4000}", "more than a window can hold: 3072"),
+        ("http: {listen: '127.0.0.1:97500'}", "listen must be ADDRESS:PORT"),
+        ("reference: {seed: -1}", "must be greater than or equal to 0, got -1"),
+        ("slices: {labels: [tenant=acme]}", "without values, got 'tenant=acme'"),
+        ("slices: {labels: [tenant, tenant]}", "labels names tenant twice"),
+        ("windows: {pane: 5m}\nhttp: {}\nwindows: {length: 2h}", "windows stands there twice"),
+    ],
+)
+def test_a_value_that_cannot_be_is_answered_in_the_words_of_the_file(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    (fault,) = faults_of(write(tmp_path, text))
+    assert said in fault
+    assert "monitor.yaml" in fault
+
+
+def test_a_misspelt_setting_is_answered_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    (fault,) = faults_of(write(tmp_path, "windws: {pane: 5m}"))
+    assert "did you mean windows?" in fault
+
+
+@pytest.mark.parametrize("section", ["windows", "sources", "data_dir"])
+def test_where_all_keys_of_a_section_are_commented_out_the_defaults_hold(
+    tmp_path: Path, section: str
+) -> None:
+    assert load_settings(write(tmp_path, f"{section}:\n  # pane: 1m\n"), {}) == Settings()
+
+
+def test_what_kubernetes_says_of_services_called_alike_is_no_setting() -> None:
+    address = "tcp://10.0.0.1:9750"
+    names = {
+        "SERVICE_HOST": "10.0.0.1",
+        "SERVICE_PORT": "9750",
+        "SERVICE_PORT_HTTP": "9750",
+        "PORT": address,
+        "PORT_9750_TCP": address,
+        "PORT_9750_TCP_PROTO": "tcp",
+        "PORT_9750_TCP_PORT": "9750",
+        "PORT_9750_TCP_ADDR": "10.0.0.1",
+    }
+    services = [
+        {f"MLLM_MONITOR_{of}{name}": said for name, said in names.items()} for of in ("", "DB_")
+    ]
+    assert load_settings(None, services[0] | services[1]) == Settings()
+    assert faults_of(None, {"MLLM_MONITOR_PORT": "9750"})
+
+
+def test_a_fault_deep_in_the_tree_names_its_variable() -> None:
+    (fault,) = faults_of(None, {"MLLM_MONITOR_ENCODERS__VISUAL__POOLING": "odd"})
+    assert "(MLLM_MONITOR_ENCODERS__VISUAL__POOLING)" in fault
+
+
 def test_every_fault_is_reported_at_once(tmp_path: Path) -> None:
     path = write(
         tmp_path,
