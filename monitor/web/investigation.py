@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from monitor.records import ALL, Measurement, Signal, WindowSummary
 from monitor.service.case import Case, MapPoint, RankedSlice
 from monitor.service.investigation import CaseWish, Investigator
+from monitor.service.ranking import towards_drift
 from monitor.service.verdict import in_words
 from monitor.store.acknowledgements import Acknowledgement, acknowledgements
 from monitor.store.engine import Database
@@ -154,7 +155,7 @@ def _by_label(case: Case) -> Mapping[str, list[RankedSlice]]:
 
 
 def _map(case: Case) -> Markup:
-    if case.map is None or not case.map.points:
+    if case.map is None or case.ranked_by is None:
         return Markup("")
     listed = {e.sample_id for e in case.exchanges}
 
@@ -167,4 +168,4 @@ def _map(case: Case) -> Markup:
             return f"#e{p.sample_id}"
         return link("/exchange", stream=case.stream, id=p.exchange_id)
 
-    return scatter(case.map, address)
+    return scatter(case.map, towards_drift(case.ranked_by), address)

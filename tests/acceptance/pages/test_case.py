@@ -103,3 +103,76 @@ def test_the_worst_exchanges_are_that_tenants_beside_what_is_normal(on_call: Pag
     picture = on_call.locator("img").first
     expect(picture).to_be_visible()
     assert picture.evaluate("img => img.naturalWidth") > 0
+
+
+# --- the map
+
+FOCUSED = "document.activeElement"
+PLACE = f"(({{x, y}}) => [x, y])({FOCUSED}.querySelector('circle').getBoundingClientRect())"
+BELOW = """
+() => {
+  const seen = new Set();
+  const press = () => document.activeElement.dispatchEvent(
+    new KeyboardEvent("keydown", { key: "PageDown", bubbles: true, cancelable: true }));
+  while (!seen.has(document.activeElement)) { seen.add(document.activeElement); press(); }
+  return seen.size;
+}
+"""
+
+
+@pytest.fixture
+def on_the_map(on_call: Page) -> Page:
+    """Arrived there with keys alone."""
+    on_call.locator("a[href='#map']").press("Enter")
+    on_call.wait_for_url(re.compile("#map$"))
+    on_call.keyboard.press("Tab")
+    return on_call
+
+
+def test_the_map_is_one_stop_of_the_keyboard_that_begins_with_what_adds_most(
+    on_the_map: Page,
+) -> None:
+    worst = on_the_map.locator("article.exchange h3 a").first.inner_text()
+    told_of = on_the_map.get_by_role("application", name="Map").get_by_role("link")
+    expect(told_of).to_have_count(1)
+    expect(told_of).to_be_focused()
+    expect(told_of).to_have_accessible_name(re.compile(f"^{re.escape(worst)}: adds 0"))
+    on_the_map.keyboard.press("Tab")
+    assert on_the_map.evaluate(f"{FOCUSED}.closest('.map')") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "axis", "sign"),
+    [("ArrowLeft", 0, -1), ("ArrowRight", 0, 1), ("ArrowUp", 1, -1), ("ArrowDown", 1, 1)],
+)
+def test_an_arrow_leads_to_another_point_in_its_direction(
+    on_the_map: Page, key: str, axis: int, sign: int
+) -> None:
+    back = {"ArrowLeft": "ArrowRight", "ArrowUp": "ArrowDown"}
+    on_the_map.keyboard.press(back.get(key, key))  # so that there is a way
+    before = on_the_map.evaluate(PLACE)
+    on_the_map.keyboard.press(key)
+    after = on_the_map.evaluate(PLACE)
+    assert sign * (after[axis] - before[axis]) > 0
+    expect(on_the_map.get_by_role("application").get_by_role("link")).to_be_focused()
+
+
+def test_where_one_is_on_the_map_is_seen_and_said(on_the_map: Page) -> None:
+    on_the_map.keyboard.press("PageDown")
+    on_the_map.keyboard.press("ArrowDown")
+    ring, point = on_the_map.locator(".map .ring"), on_the_map.locator(".map :focus circle")
+    expect(ring).to_be_visible()
+    for side in ("cx", "cy"):
+        expect(ring).to_have_attribute(side, str(point.get_attribute(side)))
+    said = on_the_map.evaluate(f"{FOCUSED}.textContent")
+    expect(on_the_map.locator(".map figcaption")).to_have_text(said)
+    assert violations(on_the_map) == []
+
+
+def test_every_point_is_reached_and_opened_without_a_mouse(on_the_map: Page) -> None:
+    assert on_the_map.evaluate(BELOW) == on_the_map.locator(".map a").count()
+    on_the_map.keyboard.press("End")
+    expect(on_the_map.locator(".map :focus")).to_have_accessible_name(re.compile("reference"))
+    on_the_map.keyboard.press("Home")
+    on_the_map.keyboard.press("Enter")
+    expect(on_the_map.locator("article.exchange").first).to_be_in_viewport()
