@@ -191,6 +191,38 @@ def test_a_writer_that_waits_too_long_gets_an_error(
         pass
 
 
+@pytest.mark.parametrize(
+    "database", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True
+)
+def test_a_writer_that_falls_silent_holds_up_the_others_no_longer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_GONE_SECONDS", 0.05)
+
+    def fall_silent() -> None:
+        with database.begin() as silent:
+            add_counts(silent, "file", "native", {"lost": 1})
+            with database.begin() as session:
+                add_counts(session, "file", "native", {"sampled": 1})
+
+    with pytest.raises(DBAPIError):
+        fall_silent()
+    with database.read() as session:
+        assert all_counts(session) == [("file", "native", "sampled", 1)]
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_lost_is_noticed_unless_the_url_says_when(postgres_url: str) -> None:
+    with (
+        open_database(f"{postgres_url}&keepalives_idle=77") as database,
+        database.read() as session,
+    ):
+        driver = session.connection().connection.driver_connection
+        assert driver is not None
+        found = driver.info.get_parameters()
+    assert (found["keepalives_idle"], found["keepalives_count"]) == ("77", "3")
+
+
 def test_a_row_without_its_parent_is_refused(database: Database) -> None:
     with pytest.raises(IntegrityError), database.begin() as session:
         session.execute(insert(SampleImageRow).values(sample_id=1, position=0, state="inline"))
