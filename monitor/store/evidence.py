@@ -118,7 +118,9 @@ def _counted(rows: Sequence[EvidenceRow], runs: dict[Key, _Run]) -> Iterator[dic
         if row.scores and (run is start or row.window_start >= run.end):
             evidence = accumulate(run.evidence, row.scores, row.threshold)
             begun = {0: None, 1: row.window_start}
-            run = _Run(evidence, begun.get(evidence.windows, run.since), row.window_end)
+            run = replace(run, evidence=evidence, since=begun.get(evidence.windows, run.since))
+        # As if it were read back, counted or not.
+        run = replace(run, end=row.window_end)
         runs[_key(row)] = run
         yield {
             "stream": row.stream,

@@ -45,8 +45,9 @@ def measured(hour: float, *scores: float, **more: object) -> Measurement:
 
 def count(session: Session, *measurements: Measurement, measured_at: datetime = NOW) -> None:
     """Record one window and count it."""
-    at, reference = measurements[0].window, measurements[0].reference
-    summary = WindowSummary(STREAM, at, reference, 1, 200, 200, 0, {}, measured_at)
+    first = measurements[0]
+    at, reference = first.window, first.reference
+    summary = WindowSummary(first.stream, at, reference, 1, 200, 200, 0, {}, measured_at)
     record_window(session, summary, measurements)
     record_evidence(session, measurements)
 
@@ -111,6 +112,18 @@ def test_another_reference_begins_a_run_of_its_own(session: Session) -> None:
     assert found(session, 1).evidence == pytest.approx(expected([0.5]).value)
 
 
+def test_streams_do_not_mix(session: Session) -> None:
+    for hour in range(3):
+        count(session, measured(hour, 0.9))
+        count(session, measured(hour, -0.3, stream="other"))
+    count(session, measured(0, 0.8, stream="other"))
+    assert found(session, 2).evidence == pytest.approx(expected([0.9] * 3).value)
+    (other,) = measurements_of(session, "other", window(2))
+    assert other.evidence == pytest.approx(expected([0.8, -0.3, -0.3]).value)
+    (newest,) = with_newest_evidence(session, [measured(2.5)])
+    assert newest.evidence == found(session, 2).evidence
+
+
 def test_slices_and_signals_do_not_mix(session: Session) -> None:
     for hour in range(2):
         count(
@@ -151,12 +164,33 @@ def test_after_a_long_silence_a_run_begins_anew(session: Session) -> None:
     assert found(session, 2 * GAP + 3).evidence == pytest.approx(expected([0.9]).value)
 
 
+def test_windows_that_cannot_be_judged_are_no_silence_in_whatever_order_they_are_measured(
+    session: Session,
+) -> None:
+    count(session, measured(0, 0.9))
+    for hour in range(1, GAP + 3):
+        count(session, measured(hour, verdict=Verdict.INSUFFICIENT, value=None))
+    count(session, measured(GAP + 3, 0.9))
+    count(session, measured(0, 0.5))
+    assert found(session, GAP + 3).evidence == pytest.approx(expected([0.5, 0.9]).value)
+
+
 def test_windows_of_another_length_do_not_count_the_same_events_twice(session: Session) -> None:
     count(session, measured(0, 0.9))
     half = WindowId(START + HOUR / 2, START + HOUR)
     count(session, measured(0, 0.9, window=half))
     (same,) = measurements_of(session, STREAM, half)
     assert same.evidence == found(session, 0).evidence
+
+
+def test_windows_of_two_lengths_that_begin_together_both_stay(session: Session) -> None:
+    twice = WindowId(START, START + 2 * HOUR)
+    count(session, measured(0, 0.9, window=twice))
+    count(session, measured(0, 0.4))
+    count(session, measured(1, 0.4))
+    for at in (twice, window(0), window(1)):
+        (one,) = measurements_of(session, STREAM, at)
+        assert one.evidence == pytest.approx(expected([0.4]).value)
 
 
 def test_a_window_that_is_not_counted_has_no_evidence_of_its_own(session: Session) -> None:
