@@ -104,9 +104,8 @@ class ShareNull:
         """Probability of 0..n events among ``n``: ``(n + 1,)``, sums to 1."""
         k = np.arange(n + 1)
         a, b = self.count + JEFFREYS, self.pool - self.count + JEFFREYS
-        choose = gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)
-        log_mass = choose + betaln(k + a, n - k + b) - betaln(a, b)
-        mass = np.exp(log_mass)
+        log_mass = betaln(k + a, n - k + b) - gammaln(k + 1) - gammaln(n - k + 1)
+        mass = np.exp(log_mass - log_mass.max())
         predictive: Floats = mass / mass.sum()
         return predictive
 

@@ -31,7 +31,7 @@ def null_sizes(pool: int, smallest: int) -> Ints:
     if smallest < 1 or largest < smallest:
         return np.empty(0, dtype=np.int64)
     steps = int(np.ceil(np.log2(largest / smallest)))
-    return np.unique(np.geomspace(smallest, largest, steps + 1).round().astype(np.int64))
+    return np.geomspace(smallest, largest, steps + 1).round().astype(np.int64)
 
 
 def pseudo_windows(pool: int, n: int, m: int, rng: np.random.Generator) -> Ints:
@@ -167,7 +167,7 @@ class Null:
             return beyond
         right = int(np.searchsorted(self.sizes, n))
         left = max(right - 1, 0)
-        share = np.interp(np.log(n), np.log(self.sizes[[left, right]]), [0, 1]) if right else 1.0
+        share = np.interp(np.log(n), np.log(self.sizes[[left, right]]), [0, 1])
         between: Floats = (1 - share) * widened[left] + share * widened[right]
         return between
 

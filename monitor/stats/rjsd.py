@@ -73,7 +73,6 @@ def rjsd(density_p: Tensor, density_q: Tensor) -> Tensor:
         Hoyos-Osorio & Sanchez-Giraldo (2023), "The representation Jensen-Shannon divergence",
         definition of D_JS^phi.
     """
-    _check_shapes(density_p, density_q)
     check_density(density_p, "density_p")
     check_density(density_q, "density_q")
     value = rjsd_from(Spectrum.of_density(density_p), Spectrum.of_density(density_q))

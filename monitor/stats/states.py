@@ -117,8 +117,7 @@ class StatesNull:
         if not 0 < alpha < 1:
             raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
         values, tail = _tail(*self._points(n, _predicted))
-        quiet = values[tail > alpha]
-        threshold = float(quiet[-1]) if len(quiet) else 0.0
+        threshold = float(values[tail > alpha][-1])
         if threshold >= values[-1]:
             threshold += 1 / n
         mean = self.mean(n)

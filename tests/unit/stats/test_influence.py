@@ -7,7 +7,7 @@ from torch import Tensor
 from monitor.errors import TooFewSamplesError
 from monitor.stats import SecondMoments, Spectrum, rjsd, rjsd_attribution
 from monitor.stats.influence import ROWS_MAX, Influence, Side, gap_influence, rjsd_influence
-from tests.unit.stats.embeddings import rotation, rows
+from tests.unit.stats.embeddings import generator, rotation, rows, unit
 
 AGREES = 0.1  # of the spread; the integral over resolvents is a sum of five
 
@@ -38,6 +38,23 @@ def test_influence_is_the_share_of_each_event_up_to_a_constant(
     p, q = rows(n_p, dim, seed=1), rows(n_q, dim, seed=2, spread=1 - drift)
     shares = rjsd_attribution(density(p), density(q)).window_shares(q)
     assert distance(rjsd_influence(Spectrum.of_rows(p), side(q)).values, shares) < AGREES
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.3])
+def test_five_points_are_enough_for_a_spectrum_as_steep_as_that_of_embeddings(
+    drift: float,
+) -> None:
+    weights = 1 / torch.arange(1, 129, dtype=torch.float64)  # variances over four decades
+
+    def steep(n: int, seed: int, by: float) -> Tensor:
+        z = weights * torch.randn(n, 128, generator=generator(seed), dtype=torch.float64)
+        z[:, 0] += 1
+        z[:, 1] += by
+        return unit(z)
+
+    p, q = steep(256, 18, 0.0), steep(200, 19, drift)
+    shares = rjsd_attribution(density(p), density(q)).window_shares(q)
+    assert distance(rjsd_influence(Spectrum.of_rows(p), side(q)).values, shares) < 0.05
 
 
 def test_influence_is_the_slope_of_the_divergence_towards_each_event() -> None:
@@ -101,6 +118,10 @@ def test_equal_events_have_no_spread() -> None:
 def test_the_standard_error_is_that_of_a_mean() -> None:
     values = torch.tensor([1.0, 2.0, 4.0, 9.0], dtype=torch.float64)
     assert Influence(values, 4).stderr == pytest.approx(float(values.std()) / 2)
+
+
+def test_two_events_have_an_error() -> None:
+    assert Influence(torch.tensor([1.0, 3.0], dtype=torch.float64), 2).stderr == pytest.approx(1.0)
 
 
 def test_deviations_of_two_statistics_add_up_to_those_of_their_sum() -> None:

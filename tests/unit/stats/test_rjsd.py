@@ -40,6 +40,23 @@ def test_two_pure_states_at_an_angle_have_the_closed_form_divergence() -> None:
     assert divergence(p, q) == pytest.approx(expected, abs=1e-12)
 
 
+def test_rounding_takes_no_divergence_out_of_its_range() -> None:
+    # Entropies that are off by more than any rounding.
+    eye, off = torch.eye(2, dtype=torch.float64), 1e-3
+    first, second, still = (
+        Spectrum(torch.outer(z, z), entropy)
+        for z, entropy in ((eye[0], -off), (eye[1], -off), (eye[0], off))
+    )
+    assert (rjsd_from(first, second), rjsd_from(still, still)) == (math.log(2), 0.0)
+
+
+@pytest.mark.parametrize("name", ["density_p", "density_q"])
+def test_a_matrix_that_is_no_density_is_named(name: str) -> None:
+    eye = torch.eye(3, dtype=torch.float64)
+    with pytest.raises(ValueError, match=f"{name} must have trace 1"):
+        rjsd(**{"density_p": eye / 3, "density_q": eye / 3, name: eye})
+
+
 def test_rjsd_of_a_sample_with_itself_is_zero() -> None:
     z = rows(20, 6, seed=5)
     assert divergence(z, z) == pytest.approx(0, abs=1e-12)

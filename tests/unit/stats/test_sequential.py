@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import beta, binom, norm
 
 from monitor.stats import Evidence, ShareNull, accumulate, rank_score, share_score
 from monitor.stats.sequential import CLEARED, STAKES
@@ -29,6 +29,18 @@ def test_scores_of_a_pool_against_each_other_add_up_to_nothing(draws: list[int])
 def test_the_largest_value_has_the_largest_score_that_its_null_can_give() -> None:
     assert rank_score(np.arange(99.0), 99.0) == 0.99
     assert rank_score(np.arange(99.0), -1.0) == -0.99
+
+
+@pytest.mark.parametrize(("count", "pool", "n"), [(0, 200, 60), (4, 9, 25), (9, 9, 2)])
+@pytest.mark.parametrize("tolerance", [-2.0, 0.0, 3.0])
+def test_a_share_score_is_the_chance_of_fewer_less_that_of_more_at_the_moved_share(
+    count: int, pool: int, n: int, tolerance: float
+) -> None:
+    moved = beta.ppf(norm.cdf(tolerance), count + 0.5, pool - count + 0.5)
+    null, found = ShareNull(count, pool), range(n + 1)
+    expected = [binom.cdf(k - 1, n, moved) - binom.sf(k, n, moved) for k in found]
+    scores = [share_score(null, k, n, tolerance=tolerance) for k in found]
+    assert scores == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("count", "pool", "n"), [(0, 200, 60), (4, 400, 25), (150, 300, 200)])
@@ -85,6 +97,29 @@ def test_a_lasting_small_shift_becomes_persistent_and_says_when_it_began() -> No
     evidence = after([-1.0] * 20 + [0.4] * 60)
     assert evidence.is_persistent
     assert evidence.windows == 60
+
+
+def test_before_the_first_window_there_is_no_evidence() -> None:
+    assert Evidence().value == 0
+
+
+def test_evidence_that_reaches_the_threshold_is_persistent() -> None:
+    assert after([0.0, 0.0], threshold=2.0).is_persistent  # each window adds 1 to each bet
+
+
+@pytest.mark.parametrize(("value", "windows"), [(1.0, 0), (1.1, 4), (1.9, 4)])
+def test_a_run_lasts_while_more_is_left_than_a_window_brings(value: float, windows: int) -> None:
+    before = Evidence((2 * value - 1,) * 2, windows=3)
+    after_it = accumulate(before, [-0.75], THRESHOLD)  # gains of 3/4 and 1/4
+    assert (after_it.value, after_it.windows) == (pytest.approx(value), windows)
+
+
+def test_a_persistent_shift_outlasts_a_low_threshold() -> None:
+    persistent = after([0.9] * 50, threshold=10)
+    worn = accumulate(persistent, [-1.0], threshold=10)
+    worn = accumulate(worn, [-1.0], threshold=10)
+    assert 0.5 <= worn.value <= 1
+    assert worn.is_persistent
 
 
 def test_evidence_is_cut_to_the_threshold() -> None:

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import multinomial
+from scipy.stats import beta, binom, multinomial, norm
 
 from monitor.stats import ShareNull, StatesNull, largest_change
 from tests.oracles import states as oracle
@@ -45,11 +47,24 @@ def test_counts_of_panes_in_any_split_add_up_to_the_window(parts: list[list[int]
 
 @pytest.mark.parametrize(
     ("counts", "known"),
-    [([0, 0], [1, 2]), ([1, 2], [0, 0]), ([1, 2], [1, 2, 3]), ([-1, 3], [1, 1])],
+    [
+        ([0, 0], [1, 2]),
+        ([1, 2], [0, 0]),
+        ([1, 2], [1, 2, 3]),
+        ([[1, 2]], [[1, 2]]),
+        ([-1, 3], [1, 1]),
+        ([1, 1], [-1, 3]),
+    ],
 )
 def test_counts_that_are_none_are_refused(counts: list[int], known: list[int]) -> None:
     with pytest.raises(ValueError, match="expected"):
         largest_change(np.array(counts), np.array(known))
+
+
+def test_one_event_of_each_side_is_enough() -> None:
+    one = np.array([1, 0, 0])
+    assert largest_change(one, one[::-1]) == 1.0
+    assert StatesNull.of(one).shares == (1.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("value", [0.2, 0.4, 0.7])
@@ -72,6 +87,20 @@ def test_of_two_states_the_chance_is_twice_that_of_one_share() -> None:
 def test_an_alarm_is_a_p_value_of_at_most_alpha(value: int, alpha: float) -> None:
     decision = StatesNull.of(INLINE).decide(value / 200, 200, alpha=alpha)
     assert decision.is_drifting == (decision.p_value <= alpha)
+
+
+@given(alpha=st.floats(1e-4, 0.1), counts=st.tuples(st.integers(0, 6), st.integers(0, 6)))
+def test_of_a_few_events_an_alarm_is_a_p_value_of_at_most_alpha(
+    alpha: float, counts: tuple[int, int]
+) -> None:
+    window = np.array([counts[0], counts[1], 1])
+    change, n = largest_change(window, MIXED), int(window.sum())
+    decision = StatesNull.of(MIXED).decide(change, n, alpha=alpha)
+    assert decision.is_drifting == (decision.p_value <= alpha)
+
+
+def test_a_change_that_no_window_can_show_has_a_positive_p_value() -> None:
+    assert 0 < StatesNull.of(MIXED[:2]).decide(0.9, 50, alpha=0.01).p_value < 1e-300
 
 
 def test_the_excess_of_the_threshold_is_one_and_of_the_mean_is_none() -> None:
@@ -101,6 +130,38 @@ def test_what_is_no_change_no_window_or_no_level_is_refused(
 def test_a_null_of_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="one event"):
         StatesNull.of(np.array([0, 0]))
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 2.5])
+@pytest.mark.parametrize("known", [INLINE, MIXED])
+@pytest.mark.parametrize("moved", [0, 2, 5])
+def test_a_score_counts_what_moved_shares_would_change_as_much_or_more(
+    known: np.ndarray, moved: int, tolerance: float
+) -> None:
+    n, pool = 20, known.sum()
+    window = np.array([15 - moved, 5 + moved, 0])
+    value = largest_change(window, known)
+    tails = [0.0, 0.0]  # of as much, and of more
+    for c in known.tolist():
+        posterior = beta(c + 0.5, pool - c + 0.5)
+        fewer, more = (posterior.ppf(norm.cdf(side * tolerance)) for side in (-1, 1))
+        for k in range(n + 1):
+            change = abs(k / n - c / pool)
+            mass = binom.pmf(k, n, more if k / n >= c / pool else fewer)
+            tails[0] += mass * (change >= value - 1e-9)
+            tails[1] += mass * (change > value + 1e-9)
+    expected = 1 - min(tails[0], 1) - min(tails[1], 1)
+    found = StatesNull.of(known).score(value, n, tolerance=tolerance)
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_change_that_no_window_can_show_is_all_the_evidence_that_there_is() -> None:
+    assert StatesNull.of(MIXED[:2]).score(0.9, 50, tolerance=2.5) == 1.0
+
+
+def test_a_score_of_what_is_no_change_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected"):
+        StatesNull.of(MIXED).score(1.1, 50, tolerance=2.5)
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 2.5])
@@ -139,6 +200,8 @@ def test_windows_that_differ_beyond_chance_widen_the_threshold() -> None:
 
 
 def test_no_window_that_was_seen_is_an_alarm() -> None:
-    windows = np.array([[99, 1, 0]] * 59 + [[20, 80, 0]])
+    windows = np.array([[99, 1, 0]] * 2_000 + [[20, 80, 0]])
     null = StatesNull.of_windows(INLINE, windows)
-    assert not null.decide(0.8, 100, alpha=0.01).is_drifting
+    assert replace(null, seen=0.0).decide(0.8, 100, alpha=1e-4).is_drifting
+    assert not null.decide(0.8, 100, alpha=1e-4).is_drifting
+    assert null.decide(0.81, 100, alpha=1e-4).is_drifting
