@@ -80,7 +80,9 @@ def explain_window(
     """
     samples = window_events(session, rules, reference, stream, window)
     slices = slices_by_label(samples, rules.slice_labels, rules.max_per_label)
-    return explain_events(samples, rules, reference, slices, depth)
+    measured = sum(part.value is not None for part in slices)
+    alpha = Measurer(rules).alpha(measured).overall
+    return explain_events(samples, rules, reference, slices, alpha=alpha, depth=depth)
 
 
 def window_events(
@@ -102,19 +104,22 @@ def explain_events(
     rules: MeasureRules,
     reference: LoadedReference,
     slices: Sequence[Slice],
+    *,
+    alpha: float,
     depth: Depth | None = None,
 ) -> WindowAttribution:
     """The split of all signals of these events, those of a window or of one slice of it.
 
-    They sum to what was measured unless the window has changed since.
+    ``alpha`` is what they were measured with: it decides whether logging changed, and so from
+    which of them a signal was computed. Shares then sum to what was measured, unless the window has
+    changed since.
 
     Raises:
         TooFewSamplesError: if they are too few to be measured.
     """
     if len(samples) < rules.min_samples:
         raise TooFewSamplesError("an explanation", n=len(samples), n_min=rules.min_samples)
-    measurer = Measurer(rules)
-    novelty, alpha = measurer.novelty(samples, reference), measurer.alpha(len(slices)).overall
+    novelty = Measurer(rules).novelty(samples, reference)
     with single_threaded():
         embedded = columns(samples, reference.reference.dim)
         comparable = comparable_rows(reference.reference, embedded, alpha=alpha)

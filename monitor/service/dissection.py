@@ -28,7 +28,7 @@ from monitor.service.case import (
 from monitor.service.characteristics import characteristic_words
 from monitor.service.clusters import group, portion, worth_grouping
 from monitor.service.exhibits import notes_on, ranked_exchange, why_too_few
-from monitor.service.measure import MeasureRules
+from monitor.service.measure import Measurer, MeasureRules
 from monitor.service.projection import evenly, in_plane, with_first
 from monitor.service.ranking import MODALITY, ranked_slices, signal_to_rank_by, towards_drift
 from monitor.service.shelf import LoadedReference
@@ -88,7 +88,8 @@ def dissect(
         rules,
         loaded,
         slices_by_label(samples, labels, limits.values),
-        Depth(limits.exchanges, limits.neighbours),
+        alpha=alpha_of(blank, rules),
+        depth=Depth(limits.exchanges, limits.neighbours),
     )
     ranked_by = signal_to_rank_by(signal or blank.leading, attribution.signals)
     if ranked_by is None:
@@ -114,6 +115,12 @@ def dissect(
             ),
             notes=tuple(notes_on(blank, window.split, exchanges)),
         )
+
+
+def alpha_of(blank: Case, rules: MeasureRules) -> float:
+    """With which the case was measured: that depends on how many slices its window has."""
+    alpha = Measurer(rules).alpha(sum(key != ALL for key in blank.slice_keys))
+    return alpha.overall if blank.slice_key == ALL else alpha.per_slice or alpha.overall
 
 
 def events_of_slice(samples: Sequence[Sample], rules: MeasureRules, slice_key: str) -> list[Sample]:

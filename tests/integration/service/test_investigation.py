@@ -10,9 +10,18 @@ import pytest
 
 from monitor.encoders.builtin import builtin_encoders
 from monitor.errors import BusyError, WindowNotFoundError
-from monitor.records import Exchange, Modality, ReferenceSample, ReferenceVersion, Signal, WindowId
+from monitor.records import (
+    ALL,
+    Exchange,
+    Modality,
+    ReferenceSample,
+    ReferenceVersion,
+    Signal,
+    WindowId,
+)
 from monitor.reference.build import BuiltReference, build
 from monitor.service.case import Case
+from monitor.service.dissection import alpha_of
 from monitor.service.exhibits import SHOWN_CHARS
 from monitor.service.investigation import PLACES, CaseWish, Investigator
 from monitor.service.wiring import make_investigator, make_jobs
@@ -209,6 +218,15 @@ def test_a_slice_is_explained_by_itself(investigator: Investigator) -> None:
     assert {e.labels["tenant"] for e in case.exchanges} == {"globex"}
     assert "tenant" not in {s.label for s in case.slices}
     assert case.verdict[0] == "Of tenant=globex alone:"
+
+
+@pytest.mark.parametrize("slice_key", [ALL, "tenant=globex"])
+def test_whether_logging_changed_is_decided_with_the_alpha_of_the_measurement(
+    investigator: Investigator, slice_key: str
+) -> None:
+    case = investigator.case(CaseWish(STREAM, CALM.end, slice_key=slice_key))  # it was counted
+    (measured,) = {1 / m.evidence_threshold for m in case.measurements if m.evidence_threshold}
+    assert alpha_of(case, investigator.rules) == pytest.approx(measured)
 
 
 def test_a_case_is_put_together_once(investigator: Investigator, blurred: Case) -> None:
