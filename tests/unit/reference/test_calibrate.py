@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from monitor.records import Signal, Verdict
-from monitor.reference.artefact import Reference
-from monitor.reference.calibrate import draw_nulls, judge
+from monitor.records import Modality, Signal, Verdict
+from monitor.reference.artefact import Neighbourhood, Reference
+from monitor.reference.calibrate import count_shares, draw_nulls, judge
 from monitor.reference.embedded import Embedded
+from monitor.reference.image_states import NO_IMAGE
 from monitor.reference.signals import (
     COMPONENTS,
     NO_IMAGES,
@@ -17,6 +18,7 @@ from monitor.reference.signals import (
     evaluate,
     single_threaded,
 )
+from monitor.stats import BurnIn, Direction, ShareNull, decide, rank_score, share_score
 from tests.populations import judged, near, reference_of, traffic
 
 ALPHA = 0.01
@@ -40,6 +42,48 @@ def test_a_draw_is_the_signal_of_its_pseudo_window(
     assert {s: null.whole for s, null in nulls.items()} == pytest.approx(
         {s: whole[s].value for s in COMPONENTS}
     )
+
+
+def test_pseudo_windows_are_the_first_events_of_one_order_for_all_signals(
+    reference: Reference, calibration: Embedded
+) -> None:
+    nulls = draw_nulls(reference.frozen, calibration, draws=3, seed=5)
+    rng = np.random.default_rng(5)
+    populations = {
+        Signal.TEXTUAL_DISCREPANCY: np.ones(180, dtype=np.bool_),
+        Signal.VISUAL_DISCREPANCY: calibration.has_image,
+        Signal.EMI: calibration.has_target,
+    }
+    for draw in range(3):
+        order = rng.permutation(180)
+        for signal, mask in populations.items():
+            rows = order[mask[order]][: nulls[signal].sizes[1]]
+            expected = evaluate(reference.frozen, calibration.take(rows), entropy_factor=1.0)
+            found = nulls[signal].draws[1, draw]
+            assert found == pytest.approx(expected[signal].value, abs=1e-7)
+
+
+def test_laws_of_shares_count_the_calibration_part(
+    reference: Reference, calibration: Embedded
+) -> None:
+    lost = replace(calibration, image_state=np.where(calibration.has_image, 0, 3).astype(np.int8))
+    lost.image_state[:10] = NO_IMAGE
+    carries = int((lost.image_state != NO_IMAGE).sum())
+    with_distances = near(reference, calibration)
+    thresholds = reference.frozen.novelty_thresholds
+    novel = {
+        m: int((z > thresholds[m]).sum())
+        for m, z in (
+            (Modality.VISUAL, with_distances.novelty_v),
+            (Modality.TEXTUAL, with_distances.novelty_t),
+        )
+    }
+    neighbourhood = Neighbourhood.of(reference.density, reference.density_positions, None)
+    assert count_shares(reference.frozen, lost, neighbourhood) == {
+        Signal.IMAGE_SHARE: ShareNull(carries, 180),
+        Signal.NOVELTY_VISUAL: ShareNull(novel[Modality.VISUAL], len(calibration.z_v)),
+        Signal.NOVELTY_TEXTUAL: ShareNull(novel[Modality.TEXTUAL], 180),
+    }
 
 
 def test_every_population_has_a_grid_up_to_half_of_itself(
@@ -112,6 +156,125 @@ def test_a_bound_without_images_has_a_null_without_images(reference: Reference) 
     assert found[Signal.INPUT_BOUND].terms == ("textual",)
     assert found[Signal.INPUT_BOUND].null_mean == pytest.approx(
         np.sqrt(np.clip(draws, 0, None)).mean()
+    )
+
+
+def test_the_null_of_the_bound_has_the_gaps_and_the_entropy_factor(reference: Reference) -> None:
+    window = traffic(90, seed=5, image_share=0.6, target_share=0.5)
+    estimates = evaluate(reference.frozen, near(reference, window), entropy_factor=3.0)
+    visual, textual, gap = (
+        np.clip(reference.nulls[signal].at(n), 0, None)
+        for signal, n in (
+            (Signal.VISUAL_DISCREPANCY, len(window.z_v)),
+            (Signal.TEXTUAL_DISCREPANCY, 90),
+            (Signal.OUTPUT_GAP, len(window.z_target)),
+        )
+    )
+    gaps = reference.frozen.output_gap**0.25 + gap**0.25
+    draws = 3 * (np.sqrt(visual) + np.sqrt(textual)) + 4 * gaps
+    expected = decide(
+        estimates[Signal.EMID_BOUND].value, draws, direction=Direction.HIGH, alpha=ALPHA, n=90
+    )
+    found = judge(reference, estimates, ALPHA, entropy_factor=3.0)[Signal.EMID_BOUND]
+    assert (found.null_mean, found.threshold, found.p_value) == pytest.approx(
+        (expected.null_mean, expected.threshold, expected.p_value)
+    )
+
+
+def with_past_windows(
+    reference: Reference, signal: Signal, values: np.ndarray
+) -> tuple[Reference, np.ndarray]:
+    """The signal judged by healthy windows of 60 with these values, and what they are at 90."""
+    burn_in = BurnIn.of(reference.nulls[signal], np.full(len(values), 60), values)
+    return replace(reference, nulls={**reference.nulls, signal: burn_in}), np.asarray(
+        burn_in.at(90)
+    )
+
+
+def test_past_windows_of_two_parts_are_put_together_window_by_window(reference: Reference) -> None:
+    rng, window = np.random.default_rng(6), traffic(90, seed=5)
+    visual, textual = rng.uniform(0.01, 0.03, (2, 8))
+    visual[2] = textual[4] = np.nan
+    past, of_visual = with_past_windows(reference, Signal.VISUAL_DISCREPANCY, visual)
+    past, of_textual = with_past_windows(past, Signal.TEXTUAL_DISCREPANCY, textual)
+    expected = np.nanmean(np.sqrt(of_visual.clip(0)) + np.sqrt(of_textual.clip(0)))
+    assert judged(past, window, ALPHA)[Signal.INPUT_BOUND].null_mean == pytest.approx(expected)
+
+
+def test_a_part_of_past_windows_and_one_of_draws_rise_and_fall_together(
+    reference: Reference,
+) -> None:
+    values = np.append(np.random.default_rng(7).uniform(0.01, 0.03, 7), np.nan)
+    past, of_visual = with_past_windows(reference, Signal.VISUAL_DISCREPANCY, values)
+    draws = np.asarray(reference.nulls[Signal.TEXTUAL_DISCREPANCY].at(90)).clip(0)
+    levels = (np.arange(8) + 0.5) / 8
+    bounds = sum(np.sqrt(np.quantile(part, levels)) for part in (of_visual[:7].clip(0), draws))
+    found = judged(past, traffic(90, seed=5), ALPHA)[Signal.INPUT_BOUND]
+    assert found.null_mean == pytest.approx(bounds.mean())
+    assert found.p_value == (1 + (bounds >= found.value).sum()) / 9
+
+
+@pytest.mark.parametrize(
+    ("signal", "side"),
+    [
+        (Signal.TEXTUAL_DISCREPANCY, 1),
+        (Signal.MI_QUERY_RESPONSE, -1),
+        (Signal.IMAGE_TEXT_AGREEMENT, -1),
+    ],
+)
+def test_a_score_is_a_rank_in_the_null_moved_by_what_the_reference_may_be_off(
+    reference: Reference, signal: Signal, side: int
+) -> None:
+    estimates = evaluate(reference.frozen, traffic(60, seed=10), entropy_factor=1.0)
+    null = reference.nulls[signal]
+    moved = null.at(60) + side * 2.5 * null.centre_error(60)
+    for value in np.quantile(moved, [0.1, 0.5, 0.9]) + 1e-9:
+        judgements = judge(
+            reference, {**estimates, signal: Estimate(60, value)}, ALPHA, entropy_factor=1.0
+        )
+        expected = side * ((moved < value).sum() - (moved > value).sum()) / 21
+        assert judgements[signal].scores == (pytest.approx(expected),)
+
+
+def test_scores_of_what_is_made_of_others_are_moved_by_their_parts(reference: Reference) -> None:
+    found = judged(reference, traffic(60, seed=10), ALPHA)
+    assert found[Signal.EMID].scores == found[Signal.EMI].scores
+    parts = []
+    for signal in (Signal.VISUAL_DISCREPANCY, Signal.TEXTUAL_DISCREPANCY):
+        null = reference.nulls[signal]
+        parts.append(np.sqrt((null.at(60) + 2.5 * null.centre_error(60)).clip(0)))
+    bound = found[Signal.INPUT_BOUND]
+    assert bound.scores == (rank_score(sum(parts), bound.value),)
+
+
+def test_scores_of_shares_allow_for_the_reference_on_every_side_that_counts(
+    reference: Reference,
+) -> None:
+    window = traffic(60, seed=10, image_share=0.7)
+    found, images = judged(reference, window, ALPHA), int(window.has_image.sum())
+    law = reference.share_nulls[Signal.IMAGE_SHARE]
+    up, down = (share_score(law, images, 60, tolerance=t) for t in (2.5, -2.5))
+    assert found[Signal.IMAGE_SHARE].scores == (up, -down)
+    novelty, novel = found[Signal.NOVELTY_TEXTUAL], reference.share_nulls[Signal.NOVELTY_TEXTUAL]
+    count = round(novelty.value * 60)
+    assert novelty.scores == (share_score(novel, count, 60, tolerance=2.5),)
+    states = reference.states_null
+    assert found[Signal.IMAGE_LOGGING].scores == (states.score(0.0, images, tolerance=2.5),)
+
+
+def test_a_judgement_carries_what_was_estimated(reference: Reference) -> None:
+    estimates = evaluate(reference.frozen, traffic(60, seed=10), entropy_factor=1.0)
+    known = Estimate(60, 0.25, stderr=0.02, low=0.2, high=0.3, terms=("textual",))
+    found = judge(
+        reference, {**estimates, Signal.TEXTUAL_DISCREPANCY: known}, ALPHA, entropy_factor=1.0
+    )[Signal.TEXTUAL_DISCREPANCY]
+    assert (found.n, found.value, found.stderr, found.low, found.high, found.terms) == (
+        60,
+        0.25,
+        0.02,
+        0.2,
+        0.3,
+        ("textual",),
     )
 
 
