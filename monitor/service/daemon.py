@@ -11,6 +11,7 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 
+from monitor.errors import MonitorError
 from monitor.service.telemetry import Telemetry
 
 log = structlog.get_logger()
@@ -35,15 +36,29 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
 
 
 def guarded(name: str, job: Job, telemetry: Telemetry) -> Job:
-    """The job timed; a failure is logged and counted, and the next run finds the work again."""
+    """The job timed; a failure is logged and counted, and the next run finds the work again.
+
+    What has a name, such as a database that is away, is told once for as long as it lasts.
+    """
+    told = ""
 
     def run() -> None:
+        nonlocal told
         with telemetry.job(name):
             try:
                 job()
+            except MonitorError as exc:
+                telemetry.failed(name)
+                if str(exc) != told:
+                    told = str(exc)
+                    log.error("job_failed", job=name, problem=told)  # noqa: TRY400 - one line
             except Exception:  # one failed run must not end the schedule
                 telemetry.failed(name)
                 log.exception("job_failed", job=name)
+            else:
+                if told:
+                    log.info("job_recovered", job=name)
+                told = ""
 
     return run
 

@@ -189,7 +189,8 @@ def _answer_errors(app: FastAPI, pages: Pages) -> None:
         return in_words(request, HTTPException(400, "the address has a value that cannot be"))
 
     def not_now(request: Request, exc: Exception) -> Response:
-        log.error("database_failed", problem=type(exc).__name__, exc_info=exc)
+        if not isinstance(exc, StoreError):  # that it is away is told by the jobs, once
+            log.error("database_failed", problem=type(exc).__name__, exc_info=exc)
         return refused(request, 503, "the database cannot do this now; send it again", RETRY)
 
     for kind in (StoreError, SQLAlchemyError):

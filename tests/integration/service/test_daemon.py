@@ -14,7 +14,12 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from monitor.commands.daemon import running
-from monitor.errors import AlreadyRunningError, ReferenceMismatchError, SchemaMismatchError
+from monitor.errors import (
+    AlreadyRunningError,
+    ReferenceMismatchError,
+    SchemaMismatchError,
+    StoreError,
+)
 from monitor.service import wiring
 from monitor.service.daemon import guarded, scheduled, stop_on_signals
 from monitor.service.logs import configure_logs
@@ -61,6 +66,30 @@ def test_a_job_that_fails_is_counted_logged_and_run_again() -> None:
     assert failures is not None
     assert failures >= 2
     assert {(entry["event"], entry["job"]) for entry in logs} == {("job_failed", "embed")}
+
+
+def test_a_problem_that_lasts_is_told_once_counted_each_time_and_told_to_be_over() -> None:
+    telemetry = Telemetry(CollectorRegistry())
+    away, full = StoreError("the database is away"), StoreError("the disk is full")
+    ends: list[Exception | None] = [away, away, full, full, None, None, away]
+    runs = iter(ends)
+
+    def job() -> None:
+        if (end := next(runs)) is not None:
+            raise end
+
+    run = guarded("embed", job, telemetry)
+    with structlog.testing.capture_logs() as logs:
+        for _ in ends:
+            run()
+    told = [(entry["event"], entry.get("problem")) for entry in logs]
+    assert told == [
+        ("job_failed", "the database is away"),
+        ("job_failed", "the disk is full"),
+        ("job_recovered", None),
+        ("job_failed", "the database is away"),
+    ]
+    assert metric(telemetry, "job_failures_total", "embed") == 5
 
 
 def test_every_run_is_timed_also_one_that_fails() -> None:

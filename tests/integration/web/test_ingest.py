@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import structlog
 from sqlalchemy.exc import OperationalError
 
 from monitor.errors import StoreError
@@ -323,13 +324,25 @@ def test_a_request_that_failed_gives_its_place_back(site: Site) -> None:
     assert site.client.post("/v1/exchanges", content=LINES[0]).status_code == 200
 
 
+BUSY = OperationalError("INSERT patient", {}, Exception("database is locked"))
+
+
 @pytest.mark.parametrize(
-    "failure",
-    [
-        StoreError("cannot open the database"),
-        OperationalError("INSERT patient", {}, Exception("database is locked")),
-    ],
+    ("failure", "told"), [(StoreError("cannot open the database"), []), (BUSY, ["database_failed"])]
 )
+def test_only_a_failure_that_the_jobs_do_not_tell_is_told_for_each_request(
+    site: Site, failure: Exception, told: list[str]
+) -> None:
+    def fails(path: str, lines: Sequence[bytes]) -> Receipt:
+        raise failure
+
+    site.admitted = fails
+    with structlog.testing.capture_logs() as logs:
+        post(site)
+    assert [entry["event"] for entry in logs] == told
+
+
+@pytest.mark.parametrize("failure", [StoreError("cannot open the database"), BUSY])
 def test_when_the_database_fails_the_sender_is_asked_to_send_again(
     site: Site, failure: Exception
 ) -> None:
