@@ -1,5 +1,6 @@
 """Signals of a window against literal computations, and what is absent and why."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from monitor.records import Modality, Signal
 from monitor.reference.artefact import Reference
 from monitor.reference.embedded import Embedded
+from monitor.reference.image_states import NO_IMAGE, STATES
 from monitor.reference.signals import (
     NO_DISTANCES,
     NO_IMAGES,
@@ -17,7 +19,9 @@ from monitor.reference.signals import (
     TOO_FEW_EVENTS,
     Estimate,
     evaluate,
+    logging_of,
 )
+from tests.oracles.shares import clopper_pearson
 from tests.populations import near, reference_of, traffic
 
 ENTROPY_FACTOR = 7.0
@@ -170,6 +174,54 @@ def test_novelty_is_the_share_beyond_the_threshold(reference: Reference, window:
         reference.frozen, replace(window, novelty_t=distances), entropy_factor=ENTROPY_FACTOR
     )
     assert found[Signal.NOVELTY_TEXTUAL].value == pytest.approx(0.1)
+
+
+def test_informations_have_the_interval_of_their_error(
+    reference: Reference, estimates: dict[Signal, Estimate]
+) -> None:
+    emi, emid = estimates[Signal.EMI], estimates[Signal.EMID]
+    for found in (emi, emid, estimates[Signal.MI_QUERY_RESPONSE]):
+        reach = 1.96 * found.stderr
+        expected = (found.value - reach, found.value + reach)
+        assert (found.low, found.high) == pytest.approx(expected)
+    assert emid.stderr == pytest.approx(math.hypot(emi.stderr, reference.frozen.emi.stderr))
+
+
+def test_shares_have_the_intervals_of_clopper_and_pearson(
+    window: Embedded, estimates: dict[Signal, Estimate]
+) -> None:
+    found, images = estimates[Signal.IMAGE_SHARE], int(window.has_image.sum())
+    low, high = clopper_pearson(images, 90, 0.6827)
+    assert found.stderr == pytest.approx((high - low) / 2, abs=1e-9)
+    assert (found.low, found.high) == pytest.approx(clopper_pearson(images, 90, 0.95), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("known", "counts", "value", "grew", "interval"),
+    [
+        # Of 90 and 60 that are inline, all before: the interval is that of the others' share.
+        ([300, 0, 0], [90, 60, 0], 0.4, 1, clopper_pearson(60, 150, 0.95)),
+        ([150, 150, 0], [30, 45, 75], 0.5, 2, clopper_pearson(75, 150, 0.95)),
+        ([150, 150, 0], [30, 120, 0], 0.3, 1, clopper_pearson(120, 150, 0.95) - np.array(0.5)),
+        ([150, 150, 0], [75, 75, 0], 0.0, 0, (0, clopper_pearson(75, 150, 0.95)[1] - 0.5)),
+    ],
+)
+def test_changed_logging_has_the_interval_of_the_state_that_moved_most(
+    reference: Reference,
+    known: list[int],
+    counts: list[int],
+    value: float,
+    grew: int,
+    interval: tuple[float, float],
+) -> None:
+    states = [*known, *[0] * (len(STATES) - 3)]
+    frozen = replace(reference.frozen, image_states=np.array(states))
+    events = traffic(160, seed=14)
+    codes = np.repeat([NO_IMAGE, 0, 1, 2], [10, *counts]).astype(np.int8)
+    found = logging_of(frozen, replace(events, image_state=codes))
+    assert (found.n, found.value, found.terms) == (150, value, (STATES[grew].value,))
+    assert found.counts[:3] == tuple(counts)
+    assert (found.low, found.high) == pytest.approx(tuple(interval), abs=1e-9)
 
 
 def test_the_image_share_of_a_window_without_images_is_an_honest_zero(
