@@ -112,10 +112,11 @@ def test_draws_do_not_depend_on_the_number_of_workers(
 
 def test_progress_counts_every_draw_once(reference: Reference, calibration: Embedded) -> None:
     steps: list[tuple[str, int, int]] = []
-    draw_nulls(
+    nulls = draw_nulls(
         reference.frozen, calibration, draws=3, seed=5, progress=lambda *step: steps.append(step)
     )
-    total = len(steps)
+    of_populations = (Signal.TEXTUAL_DISCREPANCY, Signal.VISUAL_DISCREPANCY, Signal.EMI)
+    total = 3 * sum(len(nulls[signal].sizes) for signal in of_populations)
     assert steps == [("nulls", i + 1, total) for i in range(total)]
 
 

@@ -162,16 +162,28 @@ def test_images_logged_otherwise_but_seen_are_all_compared(
     assert comparable_estimates(reference, events, alpha=ALPHA) == {}
 
 
-@pytest.mark.parametrize("share", [0.1, 0.8])
+def kinds(events: Embedded) -> np.ndarray:
+    """Exchanges that lost their image, have it, and came without one."""
+    carried = events.carries_image
+    return np.array([(carried & ~events.has_image).sum(), events.has_image.sum(), (~carried).sum()])
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.8])
+@pytest.mark.parametrize("r", [0.0, 0.3, 0.4])
 def test_what_is_kept_loses_as_many_images_as_the_reference_and_carries_as_many_as_the_window(
-    losing_reference: Reference, window: Embedded, share: float
+    reference: Reference, window: Embedded, r: float, share: float
 ) -> None:
-    events = losing(window, share)
-    kept = events.take(comparable(losing_reference.frozen, events))
-    carried = kept.carries_image
-    lost = (carried & ~kept.has_image).sum() / carried.sum()
-    assert lost == pytest.approx(losing_reference.frozen.lost_share, abs=0.05)
-    assert carried.mean() == pytest.approx(events.carries_image.mean(), abs=0.05)
+    events, frozen = losing(window, share), replace(reference.frozen, lost_share=r)
+    all_lost, all_seen, all_none = kinds(events)
+    lost, seen, none = kinds(events.take(comparable(frozen, events)))
+    # As near to the shares wanted as whole exchanges are, and as many as there can be.
+    assert abs(lost - r * (lost + seen)) <= 0.5
+    assert abs(none - all_none * (lost + seen) / (all_lost + all_seen)) <= 0.5
+    assert seen == all_seen if all_lost > r * (all_lost + all_seen) else lost == all_lost
+
+
+def test_of_a_window_without_any_image_all_is_kept(reference: Reference) -> None:
+    assert comparable(reference.frozen, traffic(30, seed=7, image_share=0.0)).all()
 
 
 def test_what_is_kept_is_a_matter_of_ids_and_not_of_places(

@@ -129,6 +129,15 @@ def test_every_signal_of_a_whole_window_has_an_error_and_an_interval(
         assert estimate.low <= estimate.value <= estimate.high
 
 
+@pytest.mark.parametrize("signal", [*DIVERGENCES, *BOUNDS])
+def test_intervals_are_those_of_the_error(
+    estimates: dict[Signal, Estimate], signal: Signal
+) -> None:
+    found = estimates[signal]
+    expected = (max(found.value - 1.96 * found.stderr, 0.0), found.value + 1.96 * found.stderr)
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
 def test_intervals_of_divergences_do_not_go_below_zero(reference: Reference) -> None:
     again = near(reference, reference.density)
     found = evaluate_with_errors(reference.frozen, again, entropy_factor=ENTROPY_FACTOR)
