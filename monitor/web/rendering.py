@@ -15,13 +15,16 @@ from monitor.web.words import STATES, WORDINGS, wording
 CLAMP = 280  # characters of a text that are shown before it is opened
 _TEN = 10
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
-# Joiners are part of how people write; everything else that is not seen is shown.
+# Joiners are part of how people write, and so are the line ends of forms and of Windows;
+# everything else that is not seen is shown.
 _INVISIBLE = re.compile(
-    "|".join(
+    "\r(?!\n)|"
+    + "|".join(
         f"[{chr(first)}-{chr(last)}]"
         for first, last in (
             (0x00, 0x08),
-            (0x0B, 0x1F),
+            (0x0B, 0x0C),
+            (0x0E, 0x1F),
             (0x7F, 0x9F),
             (0xAD, 0xAD),
             (0x61C, 0x61C),
@@ -117,7 +120,8 @@ def times(ratio: float | None) -> str:
     """An excess: 1.0 is the threshold itself."""
     if ratio is None:
         return "–"
-    return f"{ratio:.2f} ×" if abs(ratio) < 10 else f"{ratio:,.0f} ×"  # noqa: PLR2004 - two digits say enough
+    shown = f"{ratio:.2f}" if abs(ratio) < 10 else f"{ratio:,.0f}"  # noqa: PLR2004 - two digits say enough
+    return f"{shown}\N{NO-BREAK SPACE}×"
 
 
 def percent(share: float | None) -> str:

@@ -136,6 +136,24 @@ def test_a_note_is_kept_shown_and_withdrawn(desk: Desk) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"slice": "all"}, "acknowledged this"),
+        ({"slice": "all", "signal": "emi"}, "acknowledged EMI"),
+        ({"slice": "tenant=acme"}, "acknowledged tenant=acme"),
+        ({"slice": "tenant=acme", "signal": "emi"}, "acknowledged EMI of tenant=acme"),
+    ],
+)
+@pytest.mark.parametrize("page", ["/window?stream={}", "/stream?name={}", "/export?stream={}"])
+def test_who_reads_a_note_is_told_what_it_is_about(
+    desk: Desk, page: str, about: dict[str, str], said: str
+) -> None:
+    desk.do("/acknowledge", stream=STREAM, since="2026-03-01T12:00", note="x", **about)
+    shown = re.sub("<[^>]+>", " ", desk.browser.page(page.format(STREAM)).text)
+    assert re.search(rf"{said} ?(,|2026)", " ".join(shown.split()))
+
+
 def test_a_note_changes_no_measurement(desk: Desk) -> None:
     before = desk.site.client.get("/api/v1/streams").json()["streams"]
     desk.do("/acknowledge", stream=STREAM, since="2026-03-01T12:00", note="x", open="1")

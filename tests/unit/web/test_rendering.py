@@ -40,7 +40,13 @@ def test_what_can_be_seen_is_shown_as_it_is(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "code"),
-    [("a\u202eb", "U+202E"), ("a\x1bb", "U+001B"), ("a\u200bb", "U+200B"), ("\ufeff", "U+FEFF")],
+    [
+        ("a\u202eb", "U+202E"),
+        ("a\x1bb", "U+001B"),
+        ("a\u200bb", "U+200B"),
+        ("\ufeff", "U+FEFF"),
+        ("a\rb", "U+000D"),
+    ],
 )
 def test_what_cannot_be_seen_is_named(text: str, code: str) -> None:
     assert code in name(text)
@@ -59,6 +65,10 @@ def test_what_went_wrong_is_told_in_whole_sentences() -> None:
     assert sentence("no window was measured then") == "No window was measured then."
     assert sentence("It failed!") == "It failed!"
     assert sentence("") == "."
+
+
+def test_line_ends_of_forms_and_of_windows_are_line_ends() -> None:
+    assert said("one\r\ntwo\n") == '<bdi class="said">one\r\ntwo\n</bdi>'
 
 
 def test_joined_emojis_stay_joined() -> None:
@@ -117,7 +127,7 @@ def test_numbers_have_four_digits(value: float | None, shown: str) -> None:
 
 
 def test_excesses_and_shares_have_their_units() -> None:
-    assert (times(4.126), times(1234.5), times(None)) == ("4.13 ×", "1,234 ×", "–")
+    assert (times(4.126), times(1234.5), times(None)) == ("4.13\xa0×", "1,234\xa0×", "–")
     assert (percent(0.713), percent(0.0123), percent(0.0), percent(None)) == (
         "71 %",
         "1.2 %",
