@@ -11,6 +11,7 @@ from rich.text import Text
 from monitor.commands.terminal import STYLES, printable, put
 from monitor.records import ALL, Measurement, Modality, Verdict
 from monitor.service.case import Case, Cluster, RankedExchange, RankedSlice, Shift
+from monitor.store.acknowledgements import Acknowledgement
 
 PIPE_WIDTH = 100
 SHOWN_SLICES, SHOWN_VALUES, SHOWN_SHIFTS = 8, 4, 6
@@ -18,31 +19,37 @@ LEAST_SHIFT = 0.05  # total variation distance; smaller ones are left to --json
 TEXT_CHARS = 300
 
 
-def put_case(case: Case) -> None:
-    """The case on standard output."""
+def put_case(case: Case, said: Sequence[Acknowledgement] = ()) -> None:
+    """The case, with what people said about its window, on standard output."""
     width = None if sys.stdout.isatty() else PIPE_WIDTH
     console = Console(width=width, highlight=False)
     with console.capture() as rendered:
-        for part in _parts(case):
+        for part in _parts(case, said):
             console.print(part)
     put("\n".join(line.rstrip() for line in rendered.get().rstrip("\n").split("\n")))
 
 
-def _parts(case: Case) -> Iterable[RenderableType]:
+def _parts(case: Case, said: Sequence[Acknowledgement]) -> Iterable[RenderableType]:
     window, summary = case.window, case.summary
-    where = case.stream if case.slice_key == ALL else f"{case.stream}, {case.slice_key}"
+    is_slice = case.slice_key != ALL
+    where = f"{case.stream}, {case.slice_key}" if is_slice else case.stream
     yield _text(where, "bold")
     of_teacher = f", {summary.n_teacher_targets} by the teacher" * bool(summary.n_teacher_targets)
     yield _text(
-        f"{window.start:%Y-%m-%d %H:%M} to {window.end:%H:%M} UTC, {summary.n} of {summary.seen} "
-        f"exchanges, {summary.n_targets} with targets{of_teacher}, against {case.reference}",
+        f"{window.start:%Y-%m-%d %H:%M} to {window.end:%H:%M} UTC, {'all traffic: ' * is_slice}"
+        f"{summary.n} of {summary.seen} exchanges, {summary.n_targets} with targets{of_teacher}, "
+        f"against {case.reference}",
         "dim",
     )
     yield ""
+    for note in said:
+        yield _text(_acknowledged(note), "dim")
+    if said:
+        yield ""
     for sentence in case.verdict:
         yield _text(sentence)
-    for note in case.notes:
-        yield _text(f"Note: {note}.", "dim")
+    for remark in case.notes:
+        yield _text(f"Note: {remark}.", "dim")
     yield from _section("Signals", _signals(case.measurements))
     if case.slices:
         yield from _section(f"Slices, by their share of {case.ranked_by}", _slices(case.slices))
@@ -57,6 +64,14 @@ def _parts(case: Case) -> Iterable[RenderableType]:
         )
 
 
+def _acknowledged(note: Acknowledgement) -> str:
+    scope = [note.signal.value] if note.signal else []
+    scope += [note.slice_key] if note.slice_key else []
+    what = " of ".join(scope) or "this"
+    when = f"{note.created_at:%Y-%m-%d %H:%M} UTC"
+    return f"{note.author} acknowledged {what}, {when}: {' '.join(note.note.split())}"
+
+
 def _section(title: str, body: RenderableType) -> Iterable[RenderableType]:
     yield ""
     yield _text(title, "bold")
@@ -69,7 +84,7 @@ def _signals(measurements: Sequence[Measurement]) -> Table:
         said = m.verdict.value if m.verdict is not Verdict.INSUFFICIENT else f"({m.reason})"
         if m.persistent and m.verdict is Verdict.IN_CONTROL:
             said = "slowly drifting"
-        ratio = "" if m.excess_ratio is None else f"{m.excess_ratio:.1f}"
+        ratio = "" if m.excess_ratio is None else f"{m.excess_ratio:.2f}"
         cells = [m.signal.value, str(m.n), _number(m.value), _number(m.null_mean), ratio, said]
         table.add_row(*map(_text, cells), style=STYLES[m.verdict])
     return table
@@ -115,9 +130,9 @@ def _exchanges(exchanges: Sequence[RankedExchange], case: Case) -> Group:
         lines += _content(whose, e.target)
         images = ", ".join(image.state.value for image in e.images)
         lines += [f"images: {images}"] if images else []
-        near = next(iter(e.neighbours.get(case.modality or Modality.TEXTUAL, ())), None)
-        if near is not None:
-            lines += _content(f"nearest of the reference ({near.distance:.2f})", near.text)
+        for modality, near in e.neighbours_by(case.modality).items():
+            by = f"by {_NEW[modality]}, {near[0].distance:.2f}"
+            lines += _content(f"nearest of the reference ({by})", near[0].text)
         shown += [Padding(_text(line, "dim"), (0, 0, 0, 3)) for line in lines if line]
     return Group(*shown)
 

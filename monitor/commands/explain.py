@@ -52,12 +52,13 @@ def run_explain(settings: Settings, wish: Wish) -> None:
         investigator.limits = replace(CaseLimits(), exchanges=wish.exchanges)
         asked = replace(asked, slice_key=wish.slice_key, signal=signal)
         case = investigator.case(asked)
+        said = shell_of(database, asked).notes
         if wish.export is not None:
             _write(settings, Exporter(database, investigator, Assets()), asked, wish.export)
     if wish.as_json:
         put_json(CaseLine.of(case).model_dump(mode="json", by_alias=True))
     else:
-        put_case(case)
+        put_case(case, said)
     if case.missing:
         raise MonitorError(case.missing)
 

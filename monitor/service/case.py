@@ -73,6 +73,13 @@ class RankedExchange:
     novel: tuple[Modality, ...]
     neighbours: Mapping[Modality, tuple[NearestOfReference, ...]]  # nearest first
 
+    def neighbours_by(
+        self, modality: Modality | None
+    ) -> Mapping[Modality, tuple[NearestOfReference, ...]]:
+        """Those to look at in a case about this modality; all, where it has none of its own."""
+        some = {m: near for m, near in self.neighbours.items() if near}
+        return {m: near for m, near in some.items() if m is modality} or some
+
 
 @dataclass(frozen=True, slots=True)
 class MapPoint:

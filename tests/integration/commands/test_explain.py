@@ -11,11 +11,16 @@ from rich.cells import cell_len
 from monitor import cli
 from monitor.commands import reference, replay
 from monitor.commands.case_report import put_case
-from monitor.records import Modality
+from monitor.records import Modality, Signal
 from monitor.service.investigation import CaseWish
 from monitor.service.wiring import make_investigator, opened_database, utc_now
 from monitor.settings import load_settings
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
+from monitor.store.acknowledgements import (
+    Acknowledgement,
+    add_acknowledgement,
+    withdraw_acknowledgement,
+)
 from monitor.web.api.case_schema import CaseLine
 from tests.integration.commands.program import START, Program, reduced, write_log
 
@@ -107,6 +112,30 @@ def test_a_window_a_slice_and_a_signal_can_be_chosen(
     assert lines[0] == f"{SHOWN}, tenant=acme"
     assert lines[1].startswith("2026-03-01 00:15 to 00:30 UTC, ")
     assert any(line == "Exchanges, by their share of emi" for line in lines)
+
+
+def test_beside_answers_that_got_worse_stand_those_that_were_asked_alike(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(capsys, "explain", "--signal", "emi", "--exchanges", "1") == 0
+    assert "nearest of the reference (by text, " in program.out
+
+
+def test_what_others_said_about_the_window_comes_first(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half_past = START.replace(minute=30)
+    note = Acknowledgement(
+        STREAM, START, half_past, "told\r\nAnn\x1b[2J", "Kim", half_past, signal=Signal.EMI
+    )
+    with opened_database(load_settings(Path("monitor.yaml"))) as database:
+        with database.begin() as session:
+            id_ = add_acknowledgement(session, note)
+        assert program(capsys, "explain", "--stream", STREAM, "--window", FROM_HALF_PAST) == 0
+        with database.begin() as session:
+            withdraw_acknowledgement(session, id_, "Kim", half_past)
+    head, _, _ = program.out.partition("traffic has")  # the verdict
+    assert "\nKim acknowledged emi, 2026-03-01 00:30 UTC: told Ann�[2J\n" in head
 
 
 def test_it_reads_well_in_a_narrow_terminal(
