@@ -7,18 +7,24 @@ from pathlib import Path
 
 import click
 
-from monitor.cli.options import AS_JSON, COUNT, FILES, FORMAT, PATH, TIME, settings_of
+from monitor.cli.options import AS_JSON, COUNT, FILES, FORMAT, PATH, settings_of, utc_time
 
 
 @click.command()
 @click.argument("files", nargs=-1)
 @FORMAT
-@click.option("--reference", help="Which one; default: the active one.")
+@click.option("--reference", help="NAME, NAME@DIGEST or a digest; default: the active one.")
 @click.option("--stream", help="Whose windows, and which stream the thresholds are for.")
 @click.option("--burn-in", "from_windows", is_flag=True, help="From the stored windows.")
-@click.option("--since", type=TIME, help="Start of the healthy time, UTC.")
-@click.option("--until", type=TIME, help="End of the healthy time, UTC.")
-@click.option("--draws", type=click.IntRange(min=50), help="By resampling, default: as set.")
+@click.option(
+    "--since", type=utc_time, help="Start of the healthy time, UTC; default: all there is."
+)
+@click.option("--until", type=utc_time, help="End of the healthy time, UTC; default: all there is.")
+@click.option(
+    "--draws",
+    type=click.IntRange(min=50),
+    help="Pseudo-windows by resampling; default: reference.null_draws.",
+)
 @click.option("--activate/--dry-run", "activate_it", default=True, help="Default: activate.")
 @AS_JSON
 @click.pass_obj
@@ -44,6 +50,11 @@ def calibrate(
     from monitor.commands.calibrate import Wish, run_calibrate
     from monitor.service.calibration import Span
 
+    if files or from_windows:
+        if draws is not None:
+            raise click.UsageError("--draws is for resampling, without --burn-in and FILES")
+    elif since or until:
+        raise click.UsageError("--since and --until are for past windows: --burn-in, or FILES")
     wish = Wish(
         files=files,
         format_name=format_name,

@@ -12,19 +12,26 @@ if TYPE_CHECKING:
     from monitor.settings import Settings
 
 
-class UtcTime(click.DateTime):
-    """A time that is UTC without saying so."""
+def utc_time(value: str) -> datetime:
+    """A day or a time of RFC 3339; UTC unless it says otherwise."""
+    try:
+        time = datetime.fromisoformat(value)
+        return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"expected a day, 2026-03-01, or a time, 2026-03-01T12:00:00Z, got {value!r}"
+        ) from None
 
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime:
-        """Make it an aware time."""
-        return super().convert(value, param, ctx).replace(tzinfo=UTC)
+
+def reference_name(value: str) -> str:
+    """What a reference may be called: NAME@DIGEST tells one version of it."""
+    if not value.strip() or "@" in value or not value.isprintable():
+        raise click.BadParameter(f"expected a name without @, got {value!r}")
+    return value
 
 
 COUNT = click.IntRange(min=1)
 PATH = click.Path(path_type=Path)
-TIME = UtcTime(["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"])
 FILES = click.argument("files", nargs=-1, required=True)
 FORMAT = click.option(
     "--format",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from monitor.cli.options import AS_JSON, FILES, FORMAT, PATH, TIME, settings_of
+from monitor.cli.options import AS_JSON, FILES, FORMAT, PATH, reference_name, settings_of, utc_time
 
 
 @click.group()
@@ -18,7 +18,13 @@ def reference() -> None:
 @reference.command("build")
 @FILES
 @FORMAT
-@click.option("--name", default="reference", show_default=True, help="Name of the reference.")
+@click.option(
+    "--name",
+    type=reference_name,
+    default="reference",
+    show_default=True,
+    help="Name of the reference.",
+)
 @click.option("--stream", help="Take only this stream's exchanges, and judge only this stream.")
 @click.option("--activate/--no-activate", default=None, help="Default: if none is active yet.")
 @click.option(
@@ -92,9 +98,13 @@ def reference_activate(config: Path | None, name: str, stream: str, without_qual
 
 @reference.command("promote")
 @click.option("--stream", required=True, help="The stream, which it will judge.")
-@click.option("--since", type=TIME, required=True, help="Start of what is to be normal, UTC.")
-@click.option("--until", type=TIME, help="Its end; default: what is measured so far.")
-@click.option("--name", help="Name of the version; default: that of the reference in force.")
+@click.option("--since", type=utc_time, required=True, help="Start of what is to be normal, UTC.")
+@click.option("--until", type=utc_time, help="Its end; default: what is measured so far.")
+@click.option(
+    "--name",
+    type=reference_name,
+    help="Name of the version; default: that of the reference in force.",
+)
 @click.option("--include-drifting", is_flag=True, help="Take windows too that were drifting.")
 @click.option("--dry-run", "is_dry", is_flag=True, help="Say what would change, store nothing.")
 @click.option(

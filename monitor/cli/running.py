@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from monitor.cli.options import AS_JSON, FILES, FORMAT, TIME, settings_of
+from monitor.cli.options import AS_JSON, FILES, FORMAT, settings_of, utc_time
 
 DRIFT_FOUND = 1  # exit code, where it is asked for
 
@@ -25,7 +25,11 @@ def run(config: Path | None) -> None:
 @click.command()
 @FILES
 @FORMAT
-@click.option("--fail-on-drift", is_flag=True, help="Exit with 1 if any stream was drifting.")
+@click.option(
+    "--fail-on-drift",
+    is_flag=True,
+    help="Exit with 1 if any stream was drifting, with 2 if none could be judged.",
+)
 @AS_JSON
 @click.pass_obj
 def replay(
@@ -42,7 +46,9 @@ def replay(
     """
     from monitor.commands.replay import replay_files
 
-    is_drifting = replay_files(settings_of(config), files, format_name, as_json=as_json)
+    is_drifting = replay_files(
+        settings_of(config), files, format_name, as_json=as_json, must_judge=fail_on_drift
+    )
     if fail_on_drift and is_drifting:
         sys.exit(DRIFT_FOUND)
 
@@ -63,7 +69,7 @@ def demo(seed: int, exit_after: float | None, listen: str) -> None:
 @click.option("--seed", default=0, show_default=True, help="The same seed gives the same bytes.")
 @click.option(
     "--start",
-    type=TIME,
+    type=utc_time,
     default="2026-03-01",
     show_default=True,
     help="Event time of the first exchange, UTC.",
@@ -77,7 +83,9 @@ def demo(seed: int, exit_after: float | None, listen: str) -> None:
     metavar="KIND[:SEVERITY[:SHARE]]",
     help="What is wrong, for instance blur:4 or typos:3:0.5; may be repeated.",
 )
-@click.option("--drift-from", type=TIME, help="When it begins, UTC; default: from the first on.")
+@click.option(
+    "--drift-from", type=utc_time, help="When it begins, UTC; default: from the first on."
+)
 @click.option(
     "--drift-only",
     multiple=True,

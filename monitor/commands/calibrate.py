@@ -11,12 +11,8 @@ from sqlalchemy.orm import Session
 
 from monitor.commands.calibrate_report import Arrays, by_resampling, from_windows, show
 from monitor.commands.reference import EVERY_STREAM, finished_feed, readable
-from monitor.commands.replay import require_format
-from monitor.commands.terminal import (
-    Report,
-    progress,
-    say,
-)
+from monitor.commands.replay import WHY_REFUSED, require_format, require_readable
+from monitor.commands.terminal import Report, no_traffic_of, progress, say
 from monitor.encoders.encoder import EncoderPair
 from monitor.errors import CalibrationError, MonitorError, ReferenceNotFoundError
 from monitor.records import ReferenceVersion, Signal
@@ -140,7 +136,7 @@ def _history_of(
 ) -> Iterator[Past]:
     """The stored past of a stream, or that of logs, which are read into a database of their own."""
     if not wish.files:
-        yield _past(settings, database, encoders, wish.stream)
+        yield _past(settings, database, encoders, wish)
         return
     with tempfile.TemporaryDirectory() as folder, readable(wish.files) as paths:
         url = f"sqlite:///{folder}/history.db"
@@ -152,7 +148,7 @@ def _history_of(
         )
         with opened_database(elsewhere) as history:
             _read_logs(elsewhere, history, encoders, paths, wish.format_name, report)
-            yield _past(elsewhere, history, encoders, wish.stream)
+            yield _past(elsewhere, history, encoders, wish)
 
 
 def _read_logs(
@@ -167,6 +163,7 @@ def _read_logs(
     around = make_surroundings(settings, database, utc_now, Event())
     feed = finished_feed(settings, paths, format_name)
     with feed.source as source:
+        require_readable(source)
         jobs = make_jobs(settings, around, encoders, [feed], follows_clock=False)
         Replay(
             database=database,
@@ -177,22 +174,26 @@ def _read_logs(
         ).run(should_stop=lambda: False, report=report)
 
 
-def _past(
-    settings: Settings, database: Database, encoders: EncoderPair, stream: str | None
-) -> Past:
+def _past(settings: Settings, database: Database, encoders: EncoderPair, wish: Wish) -> Past:
     with database.read() as session:
         streams = known_streams(session)
-    if stream is None and not streams:
+    if not streams:
         raise CalibrationError(
-            "no traffic is stored yet; give the logs of a time known to be good: "
+            f"the files hold no exchange; {WHY_REFUSED}"
+            if wish.files
+            else "no traffic is stored yet; give the logs of a time known to be good: "
             "`mllm-monitor calibrate FILE`"
         )
-    if stream is None and len(streams) > 1:
+    if wish.stream is None and len(streams) > 1:
         raise MonitorError(f"say with --stream whose windows are meant: {', '.join(streams)}")
+    stream = wish.stream or streams[0]
+    if stream not in streams:
+        where = "the files hold" if wish.files else "the database holds"
+        raise MonitorError(no_traffic_of(stream, streams, where))
     return Past(
         database=database,
         measurer=Measurer(measure_rules(settings, encoders)),
-        stream=stream or streams[0],
+        stream=stream,
         length=settings.windows.length,
         lateness=settings.windows.lateness,
         per_pane=settings.sampling.per_pane,

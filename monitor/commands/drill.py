@@ -12,7 +12,12 @@ from sqlalchemy.orm import Session
 from monitor.commands import drill_report
 from monitor.commands.drill_picture import require_picture, write_picture
 from monitor.commands.drill_report import Report
-from monitor.commands.reference import EVERY_STREAM, finished_feed, readable
+from monitor.commands.reference import (
+    EVERY_STREAM,
+    finished_feed,
+    readable,
+    require_exchanges,
+)
 from monitor.commands.replay import require_format
 from monitor.commands.terminal import progress, put_json, put_table, say
 from monitor.encoders.encoder import EncoderPair
@@ -105,6 +110,8 @@ def run_drill(settings: Settings, wish: Wish) -> None:
         selection = select(
             reader, seed=wish.seed, at_most=max(kept, NEEDED * wanted), report=report
         )
+        if not reader.met:
+            require_exchanges(selection, reader.stream)
         rules = DrillRules(
             window=_window(settings, wish, wanted, selection, left_out=len(reader.met)),
             trials=wish.trials,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from monitor.commands.terminal import (
+    no_traffic_of,
     progress,
     put,
     put_json,
@@ -13,10 +14,12 @@ from monitor.commands.terminal import (
     simple_table,
     this_user,
 )
+from monitor.errors import MonitorError
 from monitor.service.promotion import Promotion
 from monitor.service.promotion_choice import PromotionWish
 from monitor.service.wiring import load_encoders, make_promoter, opened_database
 from monitor.settings import Settings
+from monitor.store.streams import known_streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,10 @@ def promote_reference(settings: Settings, wish: Wish) -> None:
     """
     encoders = load_encoders(settings)
     with opened_database(settings, must_exist=True) as database:
+        with database.read() as session:
+            known = known_streams(session)
+        if wish.past.stream not in known:
+            raise MonitorError(no_traffic_of(wish.past.stream, known, "the database holds"))
         promoter = make_promoter(settings, database, encoders, workers=os.cpu_count() or 1)
         with progress() as report:
             made = promoter.promote(wish.past, report)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from monitor.commands.replay import WHY_REFUSED, require_format
 from monitor.commands.terminal import (
+    no_traffic_of,
     progress,
     put,
     put_json,
@@ -59,6 +60,7 @@ from monitor.store.references import (
     list_references,
     save_reference,
 )
+from monitor.store.streams import known_streams
 from monitor.traffic.sources.jsonl import FileSource
 
 EVERY_STREAM = "*"
@@ -98,7 +100,7 @@ def build_reference(
                 at_most=settings.reference.max_samples,
                 report=report,
             )
-            _require_exchanges(selection, wish.stream)
+            require_exchanges(selection, wish.stream)
             privacy = privacy_of(settings)
             embedder = Embedder(
                 encoders, image_limits(settings), with_thumbnails=privacy.thumbnails
@@ -200,13 +202,15 @@ def activate_reference(
     encoders = load_encoders(settings)
     with opened_database(settings, must_exist=True) as database:
         with database.read() as session:
-            version = find_reference(session, name)
+            version, known = find_reference(session, name), known_streams(session)
         reference = _loaded(settings, database, version, encoders)
         if not without_quality:
             require_quality(reference)
         with database.begin() as session:
             activate_for(session, version, stream, who=this_user(), now=utc_now())
     scope = "every stream without its own" if stream == EVERY_STREAM else stream
+    if known and stream not in {*known, EVERY_STREAM}:
+        say(f"note: {no_traffic_of(stream, known, 'there is')}")
     say(f"{version.identity} is active for {scope}; windows not yet measured are judged by it")
     if Network.ANSWER not in reference.frozen.networks:
         say("only changes of the traffic are watched: EMI and information are insufficient")
@@ -240,7 +244,8 @@ def readable(files: Sequence[str]) -> Iterator[list[str]]:
         yield [str(spool) if file == "-" else file for file in files]
 
 
-def _require_exchanges(selection: Selection, stream: str | None) -> None:
+def require_exchanges(selection: Selection, stream: str | None) -> None:
+    """Refuse logs in which there is nothing to take, with what was wrong with their records."""
     if selection.chosen:
         return
     refused = ", ".join(f"{n} {reason}" for reason, n in selection.rejected.most_common(5))

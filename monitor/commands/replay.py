@@ -3,13 +3,15 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from threading import Event
+from typing import Any
 
 from monitor.commands.terminal import measurement_table, progress, put_json, put_table, say
 from monitor.errors import MonitorError, SourceError
 from monitor.records import ALL, Measurement, Verdict, WindowId
 from monitor.service.daemon import stop_on_signals
-from monitor.service.ingest_job import Feed
+from monitor.service.ingest_job import Feed, Source
 from monitor.service.logs import configure_logs
 from monitor.service.replay import Replay
 from monitor.service.wiring import (
@@ -40,7 +42,7 @@ def require_format(name: str) -> None:
         raise MonitorError(f"--format must be one of {', '.join(NAMES)}; got {name!r}")
 
 
-def require_readable(source: FileSource) -> None:
+def require_readable(source: Source[Any]) -> None:
     """Refuse finished logs of which one is missing or cannot be opened.
 
     Raises:
@@ -51,12 +53,23 @@ def require_readable(source: FileSource) -> None:
         raise SourceError("\n".join(problems))
 
 
+@dataclass(slots=True)
+class Found:
+    """What was seen among the measurements that were printed."""
+
+    is_judged: bool = False  # whether there was a verdict beside 'insufficient'
+    out: set[WindowOf] = field(default_factory=set)  # windows in which a whole stream was out
+
+
 def replay_files(
-    settings: Settings, files: Sequence[str], format_name: str, *, as_json: bool
+    settings: Settings, files: Sequence[str], format_name: str, *, as_json: bool, must_judge: bool
 ) -> bool:
     """Read the files to their end, measure every window in them, print the measurements.
 
     Whether a signal of a whole stream was out, in one window or by evidence over several.
+
+    Raises:
+        MonitorError: if it ``must_judge`` and no window could be judged.
     """
     configure_logs(level="warning", form=settings.logging.format)
     require_format(format_name)
@@ -85,19 +98,23 @@ def replay_files(
             finished = replay.run(should_stop=stop.is_set, report=report)
         if not finished:
             raise MonitorError("stopped; start the same command again to go on")
-        out: set[WindowOf] = set()
-        _print(_noting(replay.measurements(), out), as_json=as_json)
+        found = Found()
+        _print(_noting(replay.measurements(), found), as_json=as_json)
         _remark(database, replay, _outcomes(database) - before)
-        if out:
-            say(f"drifting: {len(out)} windows of {', '.join(sorted({of for of, _ in out}))}")
-        return bool(out)
+        if must_judge and not found.is_judged:
+            raise MonitorError("no window of the files was judged, so there may be drift or none")
+        if found.out:
+            streams = ", ".join(sorted({stream for stream, _ in found.out}))
+            say(f"drifting: {len(found.out)} windows of {streams}")
+        return bool(found.out)
 
 
-def _noting(measurements: Iterable[Measurement], out: set[WindowOf]) -> Iterator[Measurement]:
-    """The same, with the windows in which a whole stream was out put where they are wanted."""
+def _noting(measurements: Iterable[Measurement], found: Found) -> Iterator[Measurement]:
+    """The same, with what they say noted."""
     for m in measurements:
+        found.is_judged |= m.verdict is not Verdict.INSUFFICIENT
         if m.slice_key == ALL and (m.verdict is Verdict.DRIFTING or m.persistent):
-            out.add((m.stream, m.window))
+            found.out.add((m.stream, m.window))
         yield m
 
 
@@ -105,8 +122,10 @@ def _print(measurements: Iterator[Measurement], *, as_json: bool) -> None:
     if as_json:
         for measurement in measurements:
             put_json(measurement_json(measurement))
-    else:
-        put_table(measurement_table(_of_the_whole(measurements)))
+        return
+    table = measurement_table(_of_the_whole(measurements))
+    if table.row_count:
+        put_table(table)
 
 
 def _remark(database: Database, replay: Replay, read: Counter[str]) -> None:

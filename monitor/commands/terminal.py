@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from time import monotonic
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from monitor.records import ALL, Measurement, Verdict
 Report = Callable[[str, int, int], None]
 STYLES = {Verdict.DRIFTING: "bold red", Verdict.INSUFFICIENT: "dim", Verdict.IN_CONTROL: ""}
 PLAIN_INTERVAL_SECONDS = 10.0
+SHOWN = 5  # names of streams that a line offers
 
 
 def say(text: str) -> None:
@@ -62,6 +64,13 @@ def printable(text: str) -> str:
 def in_one_line(exc: SQLAlchemyError) -> str:
     """What the database said, without the statement."""
     return "database: " + str(exc.__cause__ or exc).partition("\n")[0]
+
+
+def no_traffic_of(stream: str, known: Sequence[str], where: str) -> str:
+    """That a stream has none somewhere, and which one may have been meant."""
+    alike = get_close_matches(stream, known, n=1) or known[:SHOWN]
+    instead = " or ".join(repr(name) for name in alike)
+    return f"{where} no traffic of stream {stream!r}" + (f"; did you mean {instead}?" * bool(alike))
 
 
 def this_user() -> str:

@@ -156,6 +156,31 @@ def test_windows_too_large_for_what_is_held_out_are_refused(
     )
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.jsonl"], "missing.jsonl: no such file"),
+        (["empty.jsonl"], "the files hold no exchange"),
+        (["past.jsonl", "--stream", "lava"], "the files hold no traffic of stream 'lava'; did you"),
+        (["past.jsonl", "--draws", "50"], "--draws is for resampling"),
+        (["--since", "2026-03-01"], "--since and --until are for past windows"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_calibrated_is_said_and_nothing_changes(
+    folder: Path,
+    program: Program,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    (folder / "empty.jsonl").write_text("")
+    before = active(folder)
+    assert program(capsys, "calibrate", *arguments) == 2
+    assert said in program.err
+    assert active(folder) == before
+
+
 def test_without_stored_traffic_logs_are_asked_for(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:

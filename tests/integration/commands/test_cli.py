@@ -7,18 +7,21 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import torch
 
 from monitor import cli, settings
+from monitor.commands import reference
 from monitor.encoders.builtin import builtin_encoders
 from monitor.records import Signal
 from monitor.reference.conditional import load_club_checkpoint, require_fit
 from monitor.store import engine
 from monitor.store.engine import open_database
 from monitor.store.migrations import upgrade
+from monitor.store.streams import ensure_streams
 from tests.integration.service.parts import (
     DIM,
     exchange,
@@ -109,6 +112,9 @@ def test_every_command_explains_itself(run: Run, command: list[str]) -> None:
         ["replay", "a.jsonl", "--nonsense"],
         ["reference", "show"],
         ["demo", "--exit-after", "0"],
+        ["simulate", "--start", "yesterday"],
+        ["reference", "build", "a.jsonl", "--name", "a@b"],
+        ["reference", "build", "a.jsonl", "--name", " "],
     ],
     ids=" ".join,
 )
@@ -271,6 +277,32 @@ def test_an_unexpected_fault_is_not_hidden(run: Run, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(settings, "load_settings", fails)
     done = run("check")
     assert (done.code, words(done)[-1]) == (70, "ZeroDivisionError")
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-03-01T12:00:00Z", "2026-03-01T14:30+02:30", "2026-03-01 12"]
+)
+def test_a_time_is_of_utc_unless_it_says_otherwise(run: Run, tmp_path: Path, text: str) -> None:
+    run("simulate", "--count", "1", "--start", text, "--out", "one.jsonl")
+    line = json.loads((tmp_path / "one.jsonl").read_text())
+    assert line["time"].startswith("2026-03-01T12:00:00")
+
+
+def test_a_reference_for_a_stream_without_traffic_is_activated_with_a_word_of_doubt(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "load_encoders", lambda _: hash_encoders())
+    with open_database("sqlite:///mllm-monitor.db") as database:
+        upgrade(database)
+        with database.begin() as session:
+            store_reference(session)
+            ensure_streams(session, ["llava"], datetime(2026, 3, 1, tzinfo=UTC))
+    done = run("reference", "activate", "normal", "--stream", "lava", "--without-quality")
+    assert (done.code, words(done)[0]) == (
+        0,
+        "note: there is no traffic of stream 'lava'; did you mean 'llava'?",
+    )
+    assert "note:" not in run("reference", "activate", "normal", "--without-quality").err
 
 
 # --- check
@@ -481,6 +513,18 @@ def test_a_replay_without_a_reference_says_what_to_do(
     assert (done.code, done.out) == (0, "")
     assert "mllm-monitor reference build FILE" in done.err
     assert "20 admitted" in done.err
+
+
+@pytest.mark.parametrize("log", [b"", b"no json\n", b"".join(traffic(20, 12))])
+def test_a_replay_that_judges_nothing_is_no_all_clear(
+    run: Run, tmp_path: Path, settings_file: Path, log: bytes
+) -> None:
+    write(tmp_path / "log.jsonl", log)
+    config = ("--config", str(settings_file))
+    assert run(*config, "replay", "log.jsonl").out == ""
+    done = run(*config, "replay", "log.jsonl", "--fail-on-drift")
+    assert (done.code, done.out) == (2, "")
+    assert words(done)[-1].startswith("mllm-monitor: no window of the files was judged")
 
 
 def test_a_replay_ends_with_1_if_it_found_drift_and_was_asked_to_say_so(

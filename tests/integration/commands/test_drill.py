@@ -177,6 +177,14 @@ def test_without_measured_windows_a_window_is_what_its_panes_may_hold(
     assert "With windows of 120 exchanges" in program.err
 
 
+def test_logs_without_anything_to_take_are_refused_with_what_was_wrong(
+    program: Program, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "odd.jsonl").write_text("no json\n")
+    assert program(capsys, "drill", "odd.jsonl") == 2
+    assert "the files hold no exchange; refused: 1 broken_json" in program.err
+
+
 @pytest.mark.parametrize(("stream", "usual"), [("llava", 60), ("*", 60), ("quiet", 256 * 12)])
 def test_a_window_is_as_large_as_the_median_of_the_last_week_that_has_some(
     session: Session, stream: str, usual: int

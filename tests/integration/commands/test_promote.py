@@ -186,7 +186,7 @@ def test_too_few_samples_are_refused_with_how_many_more_are_needed(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--stream", "nobody", *CALM), "no traffic of stream 'nobody' is stored"),
+        (("--stream", "nobody", *CALM), "no traffic of stream 'nobody'; did you mean 'llava'?"),
         (("--stream", STREAM, "--since", "2027-01-01"), "no traffic of that time is stored"),
     ],
 )
