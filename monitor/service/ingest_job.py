@@ -1,6 +1,5 @@
 """Reads the sources batch by batch, and moves the watermarks of the streams."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,12 +10,13 @@ import structlog
 from monitor.records import Cursor
 from monitor.service.intake import Batch, Intake
 from monitor.service.telemetry import Telemetry
-from monitor.store.cursors import cursors_of
+from monitor.store.cursors import cursors_of, forget_partitions
 from monitor.store.engine import Database
 from monitor.store.streams import (
     PartitionTimes,
     advance_watermarks,
     known_streams,
+    newest_times,
     partition_watermarks,
 )
 from monitor.traffic.formats.detect import format_named
@@ -30,6 +30,7 @@ BATCH_BYTES = 256 * 2**20
 READ_BYTES = 2**20
 # So long after its last line a log was rotated away, or what comes next completes no call.
 QUIET = timedelta(hours=1)
+GONE = timedelta(days=7)  # a log that is not there and was last read then does not come back
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -52,6 +53,7 @@ class Source(Protocol[P]):
     """
 
     name: str
+    has_files: bool  # its partitions are files, which are taken away in time
 
     def __enter__(self) -> Self: ...
 
@@ -87,7 +89,8 @@ class IngestJob:
     largest that any has, and, where ``follows_clock``, the time now.
 
     A partition that has been ``QUIET`` is done with: what still waits for the rest of its call is
-    given out or refused, and nothing of it stays in memory.
+    given out or refused, and nothing of it stays in memory. A file that is ``GONE`` is forgotten,
+    as each look at the sources goes through all that are known.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class IngestJob:
         self._follows_clock = follows_clock
         self._formats: dict[tuple[str, str], Format] = {}
         self._read_at: dict[tuple[str, str], datetime] = {}
+        self._tidied_at = NEVER
 
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Read until nothing is unread, or until told to stop."""
@@ -117,8 +121,9 @@ class IngestJob:
     def step(self) -> bool:
         """Read one batch and move the watermarks; False if there was nothing to read."""
         unread = self._unread()
-        reached = self._reached()
-        unread.sort(key=lambda item: reached.get((item[0], item[1].id), NEVER))
+        if len(unread) > 1:
+            reached = self._reached()
+            unread.sort(key=lambda item: reached.get((item[0], item[1].id), NEVER))
         # What cannot be read on at the moment, a line still being written say, is passed over.
         has_read = any(self._read(*item) for item in unread)
         if unread:
@@ -126,6 +131,7 @@ class IngestJob:
         left = {(name, partition.id) for name, partition, _ in unread}
         self._end_quiet(left)
         self._advance(left)
+        self._tidy()
         return has_read and bool(unread)
 
     def _unread(self) -> list[tuple[str, Partition, int]]:
@@ -169,29 +175,30 @@ class IngestJob:
     def _advance(self, unread: set[tuple[str, str]]) -> None:
         now = self._clock()
         with self._database.begin() as session:
-            times = partition_watermarks(session)
+            times = partition_watermarks(session) if unread else []
             self._tell_lags(now, times, unread)
             read_so_far = {(row.source, row.partition) for row in times}
             if unread - read_so_far:
                 return  # a partition that nobody has looked into may hold any time
-            by_stream = defaultdict[str, list[PartitionTimes]](list)
-            for row in times:
-                by_stream[row.stream].append(row)
-            closed_until = {
-                stream: self._closed_until(now, by_stream[stream], unread)
-                for stream in known_streams(session)
-            }
-            advance_watermarks(session, {s: to for s, to in closed_until.items() if to is not None})
+            closed_until = newest_times(session)
+            if self._follows_clock and not unread:
+                closed_until = {
+                    stream: max(now, closed_until.get(stream, now))
+                    for stream in known_streams(session)
+                }
+            closed_until |= _smallest(times, unread)
+            advance_watermarks(session, closed_until)
 
-    def _closed_until(
-        self, now: datetime, times: Sequence[PartitionTimes], unread: set[tuple[str, str]]
-    ) -> datetime | None:
-        """Of one stream; None while nothing is known of it."""
-        behind = [t.last for t in times if (t.source, t.partition) in unread]
-        to = min(behind) if behind else max((t.last for t in times), default=None)
-        if self._follows_clock and not unread:
-            to = now if to is None else max(to, now)
-        return to
+    def _tidy(self) -> None:
+        now = self._clock()
+        if not self._follows_clock or now < self._tidied_at + QUIET:
+            return
+        self._tidied_at = now
+        for name, feed in self._feeds.items():
+            # None of them is there while a folder is not mounted.
+            if feed.source.has_files and (present := feed.source.partitions()):
+                with self._database.begin() as session:
+                    forget_partitions(session, name, present, now - GONE)
 
     def _tell_lags(
         self, now: datetime, times: Sequence[PartitionTimes], unread: set[tuple[str, str]]
@@ -204,6 +211,15 @@ class IngestJob:
             lags = [now - last for key, last in newest.items() if key in unread and key[0] == name]
             seconds = max((lag.total_seconds() for lag in lags), default=0.0)
             self._telemetry.source_lag.labels(name).set(max(seconds, 0.0))
+
+
+def _smallest(times: Sequence[PartitionTimes], unread: set[tuple[str, str]]) -> dict[str, datetime]:
+    """By stream, the time that the unread partition has reached which is furthest behind."""
+    smallest: dict[str, datetime] = {}
+    for row in times:
+        if (row.source, row.partition) in unread:
+            smallest[row.stream] = min(row.last, smallest.get(row.stream, row.last))
+    return smallest
 
 
 class _Reading:

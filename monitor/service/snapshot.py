@@ -22,7 +22,7 @@ from monitor.store.evidence import with_newest_evidence
 from monitor.store.history import newest_judged
 from monitor.store.pending import pending_count
 from monitor.store.references import active_references, list_references
-from monitor.store.streams import partition_watermarks, watermarks
+from monitor.store.streams import newest_times, watermarks
 from monitor.store.windows import latest_windows, measurements_of
 
 # A stream that stays silent keeps its last values this long, then leaves the snapshot. One that
@@ -106,9 +106,7 @@ class Publisher:
             versions = {version.digest: version for version in list_references(session)}
             active = active_references(session)
             summaries = {summary.stream: summary for summary in latest_windows(session)}
-            last_seen: dict[str, datetime] = {}
-            for row in partition_watermarks(session):
-                last_seen[row.stream] = max(row.last, last_seen.get(row.stream, row.last))
+            last_seen = newest_times(session)
             streams = {}
             for stream, watermark in watermarks(session).items():
                 summary = summaries.get(stream)

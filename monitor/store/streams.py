@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import bindparam, case, or_, select, update
+from sqlalchemy import bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from monitor.store.statements import New, Upsert
@@ -48,6 +48,9 @@ _TIMES = select(
     PartitionWatermarkRow.last,
 ).order_by(
     PartitionWatermarkRow.source, PartitionWatermarkRow.partition, PartitionWatermarkRow.stream
+)
+_NEWEST = select(PartitionWatermarkRow.stream, func.max(PartitionWatermarkRow.last)).group_by(
+    PartitionWatermarkRow.stream
 )
 _TIMES_OF_ONE = _TIMES.where(PartitionWatermarkRow.source == bindparam("of"))
 
@@ -104,3 +107,9 @@ def partition_watermarks(session: Session, source: str | None = None) -> list[Pa
     query = _TIMES if source is None else _TIMES_OF_ONE
     # Not through the session: it would look at each of the rows, hundreds every second.
     return [PartitionTimes(*row) for row in session.connection().execute(query, {"of": source})]
+
+
+def newest_times(session: Session) -> dict[str, datetime]:
+    """Newest event time that any partition has shown, by stream."""
+    rows = session.connection().execute(_NEWEST)
+    return {stream: last for stream, last in rows}  # noqa: C416 - dict() of rows has no types

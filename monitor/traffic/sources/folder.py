@@ -3,6 +3,7 @@
 import stat
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -39,6 +40,8 @@ class FolderSource:
     Parquet is told from lines (plain or gzip) by its first bytes. Hidden files and those whose
     names begin with an underscore are what writers have not finished. Not for several threads.
     """
+
+    has_files = True
 
     def __init__(
         self,
@@ -119,12 +122,11 @@ class FolderSource:
         drops = []
         try:
             for path in matching(self._pattern):
-                status = path.stat()
-                if stat.S_ISREG(status.st_mode) and not path.name.startswith("_"):
-                    id_ = blake2b(str(path).encode(), digest_size=16).hexdigest()
-                    drops.append(Drop(id_, path, state_of(status)))
-        except FileNotFoundError:
-            pass  # taken away since it was listed; the others are found next time
+                with suppress(FileNotFoundError):  # taken away since it was listed
+                    status = path.stat()
+                    if stat.S_ISREG(status.st_mode) and not path.name.startswith("_"):
+                        id_ = blake2b(str(path).encode(), digest_size=16).hexdigest()
+                        drops.append(Drop(id_, path, state_of(status)))
         except OSError as exc:
             self._tell(Path(self._pattern), exc)
         return drops

@@ -58,6 +58,8 @@ class FileSource:
     any process. Not for several threads at once.
     """
 
+    has_files = True
+
     def __init__(
         self,
         name: str,

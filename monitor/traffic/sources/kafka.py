@@ -60,6 +60,8 @@ class KafkaSource:
     Not for several threads at once.
     """
 
+    has_files = False
+
     def __init__(
         self,
         name: str,

@@ -51,6 +51,8 @@ class TableSource:
     Only reads. Not for several threads at once.
     """
 
+    has_files = False
+
     def __init__(
         self,
         name: str,

@@ -11,7 +11,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from monitor.service import ingest_job as ingest_module
-from monitor.service.ingest_job import QUIET, Feed, IngestJob
+from monitor.service.ingest_job import GONE, QUIET, Feed, IngestJob
 from monitor.store.cursors import cursors_of
 from monitor.store.engine import Database
 from monitor.store.streams import watermarks
@@ -266,6 +266,44 @@ def test_of_logs_that_were_rotated_away_nothing_stays_in_memory(
         job.run(never)
     assert len(job._formats) == len(job._intake._times) == 1
     assert outcomes(database)["admitted"] == 5
+
+
+def known(database: Database, source: str) -> int:
+    with database.read() as session:
+        return len(cursors_of(session, source))
+
+
+def test_logs_that_were_taken_away_are_forgotten_and_those_that_are_there_are_not_read_again(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    for number in range(3):
+        write(tmp_path / f"{number}.jsonl", [exchange(f"e{number}", number)])
+    clock, pattern = Clock(), tmp_path / "*.jsonl"
+    start(file_feed(pattern), follows_clock=True, clock=clock).run(never)
+    for number in range(2):
+        (tmp_path / f"{number}.jsonl").unlink()
+    numbers = []
+    for age in (GONE, GONE + QUIET):
+        clock.now = NOW + age
+        start(file_feed(pattern), follows_clock=True, clock=clock).run(never)
+        numbers.append(known(database, str(pattern)))
+    assert numbers == [3, 1]
+    assert outcomes(database)["admitted"] == 3
+
+
+def test_a_folder_that_is_not_mounted_is_not_forgotten(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    log = write(tmp_path / "a.jsonl", [exchange("a", 1)])
+    clock = Clock()
+    job = start(file_feed(log), follows_clock=True, clock=clock)
+    job.run(never)
+    log.rename(tmp_path / "elsewhere")
+    clock.now = NOW + 2 * GONE
+    job.run(never)
+    (tmp_path / "elsewhere").rename(log)
+    job.run(never)
+    assert outcomes(database)["admitted"] == 1
 
 
 # --- what goes wrong

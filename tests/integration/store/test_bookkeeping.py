@@ -8,13 +8,14 @@ from sqlalchemy.orm import Session
 
 from monitor.records import Cursor, Rejection
 from monitor.store.counters import add_counts, all_counts
-from monitor.store.cursors import cursors_of, save_cursor
+from monitor.store.cursors import cursors_of, forget_partitions, save_cursor
 from monitor.store.quarantine import quarantine, quarantined
 from monitor.store.streams import (
     PartitionTimes,
     advance_watermarks,
     ensure_streams,
     known_streams,
+    newest_times,
     note_partition_times,
     partition_watermarks,
     watermarks,
@@ -27,6 +28,32 @@ def test_a_cursor_comes_back_as_it_was_saved_last(session: Session) -> None:
     save_cursor(session, Cursor("file", "a.jsonl", 2**40, at_end=True), NOW)
     save_cursor(session, Cursor("other", "a.jsonl", 5, at_end=False), NOW)
     assert cursors_of(session, "file") == {"a.jsonl": Cursor("file", "a.jsonl", 2**40, at_end=True)}
+
+
+def test_partitions_that_are_gone_and_were_not_read_for_long_are_forgotten(
+    session: Session,
+) -> None:
+    for source, partition, age in [
+        ("file", "gone", HOUR),
+        ("file", "there", HOUR),
+        ("file", "young", 0 * HOUR),
+        ("other", "gone", HOUR),
+    ]:
+        save_cursor(session, Cursor(source, partition, 1, at_end=True), NOW - age)
+        note_partition_times(session, source, partition, {"a": (START, START)})
+    assert forget_partitions(session, "file", {"there"}, NOW) == 1
+    assert [(t.source, t.partition) for t in partition_watermarks(session)] == [
+        *(("file", partition) for partition in cursors_of(session, "file")),
+        ("other", "gone"),
+    ]
+    assert set(cursors_of(session, "file")) == {"there", "young"}
+    assert set(cursors_of(session, "other")) == {"gone"}
+
+
+def test_the_newest_time_of_a_stream_is_that_of_any_partition(session: Session) -> None:
+    note_partition_times(session, "file", "p", {"a": (START, START + HOUR), "b": (START, START)})
+    note_partition_times(session, "other", "q", {"a": (START, START + MINUTE)})
+    assert newest_times(session) == {"a": START + HOUR, "b": START}
 
 
 def test_counts_add_up_by_source_format_and_outcome(session: Session) -> None:
