@@ -190,6 +190,30 @@ def test_streams_are_due_apart(session: Session) -> None:
     assert due(session, START + HOUR) == []
 
 
+def test_settling_one_stream_settles_no_other(session: Session) -> None:
+    for stream in (STREAM, "other"):
+        count_exchanges(session, {(stream, pane(0)): 1})
+    measure(session, due(session, START + HOUR))
+    assert settle_panes(session, STREAM, HOUR, SLIDE, START + HOUR) == 1
+    assert len(due_windows(session, "other", HOUR, SLIDE, START + HOUR)) == 4
+
+
+def test_windows_of_other_streams_and_lengths_are_left_as_they_are(session: Session) -> None:
+    at = window()
+    others = [
+        (STREAM, window(START, 2 * HOUR)),
+        (STREAM, window(START - HOUR, 2 * HOUR)),
+        ("other", at),
+    ]
+    for stream, other in others:
+        of_other = summary(other, stream=stream, revision=9)
+        record_window(session, of_other, [measurement(other, stream=stream)])
+    for revision in (1, 2):
+        assert record_window(session, summary(at, revision=revision), [measurement(at)]) is True
+    for stream, one in [*others, (STREAM, at)]:
+        assert measurements_of(session, stream, one) == [measurement(one, stream=stream)]
+
+
 def test_measuring_again_replaces_the_rows(session: Session) -> None:
     ensure_streams(session, [STREAM], START)
     at = window()
