@@ -279,6 +279,10 @@ def test_three_events_have_no_value_at_all(reference: Reference) -> None:
     assert found == dict.fromkeys(Signal, TOO_FEW_EVENTS)
 
 
+def test_a_window_of_the_smallest_size_has_every_value(reference: Reference) -> None:
+    assert reasons(reference, traffic(reference.frozen.smallest_window, seed=15)) == {}
+
+
 def test_an_empty_window_has_no_value_at_all(reference: Reference) -> None:
     nothing = traffic(5, seed=8).take(np.array([], dtype=np.int64))
     assert set(reasons(reference, nothing)) == set(Signal)
