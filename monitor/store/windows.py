@@ -196,7 +196,6 @@ _UNSETTLED = (
         PaneRow.start < bindparam("closed_until"),
         or_(StreamRow.forgotten_until.is_(None), PaneRow.start > StreamRow.forgotten_until),
     )
-    .order_by(PaneRow.start)
 )
 _PANES = (
     select(PaneRow.start, PaneRow.seen, PaneRow.revision)
@@ -235,7 +234,8 @@ class _Survey:
             {s for start, _ in self._unsettled for s in self._windows_over(start)}
         )
         self._panes: list[datetime] = []
-        self._seen = self._revisions = [0]
+        self._seen: list[int] = []
+        self._revisions: list[int] = []
         self._measured: dict[datetime, int] = {}
         if self._starts:
             first, last = self._starts[0], self._starts[-1]

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 from monitor.store.panes import (
     PaneState,
     count_exchanges,
+    first_pane,
     pane_states,
     pane_thresholds,
     touch_panes,
@@ -28,6 +29,19 @@ def test_counting_nothing_changes_nothing(session: Session) -> None:
     count_exchanges(session, {(STREAM, pane(0)): 0})
     touch_panes(session, [])
     assert pane_states(session, STREAM, pane(0), pane(1)) == []
+
+
+def test_what_a_pane_keeps_is_its_own(session: Session) -> None:
+    count_exchanges(session, {(STREAM, pane(0)): 3, (STREAM, pane(1)): 1})
+    keep(session, candidate("a", 5), candidate("b", 7), candidate("c", 9, stream="other"))
+    keep(session, candidate("d", 8, in_pane=1))
+    states = pane_states(session, STREAM, pane(0), pane(2))
+    assert [(state.kept, state.kept_max_priority) for state in states] == [(2, 7), (1, 8)]
+
+
+def test_the_first_pane_is_the_streams_own(session: Session) -> None:
+    count_exchanges(session, {(STREAM, pane(2)): 1, (STREAM, pane(1)): 1, ("other", pane(0)): 1})
+    assert [first_pane(session, stream) for stream in (STREAM, "silent")] == [pane(1), None]
 
 
 def test_states_are_of_the_panes_that_start_within_the_half_open_span(session: Session) -> None:
@@ -54,8 +68,10 @@ def test_a_pane_is_the_same_in_any_zone(session: Session) -> None:
 def test_a_threshold_is_the_largest_kept_priority_of_a_pane_that_dropped_something(
     session: Session, seen: int, per_pane: int, threshold: int | None
 ) -> None:
-    count_exchanges(session, {(STREAM, pane(0)): seen})
+    count_exchanges(session, {(s, pane(n)): seen for s in (STREAM, "other") for n in (0, 2)})
     keep(session, *(candidate(f"e{p}", p) for p in (10, 20, 30)), per_pane=per_pane)
+    others = [candidate(f"e{p}", p, stream="other") for p in (11, 21, 31)]
+    keep(session, *others, *(candidate(f"f{p}", p, in_pane=2) for p in (12, 22, 32)))
     found = pane_thresholds(session, STREAM, [pane(0), pane(1)], per_pane)
     assert found == {pane(0): threshold, pane(1): None}
 

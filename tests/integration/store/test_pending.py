@@ -118,9 +118,11 @@ def test_vectors_come_back_and_end_the_wait(session: Session) -> None:
 
 
 def test_new_vectors_are_a_change_of_their_pane(session: Session) -> None:
+    keep(session, candidate("other", 3, in_pane=1))
+    embed(session)
     keep(session, candidate("a", 1), candidate("b", 2))
     embed(session)
-    assert [s.revision for s in pane_states(session, STREAM, pane(0), pane(1))] == [2]
+    assert [s.revision for s in pane_states(session, STREAM, pane(0), pane(2))] == [2, 2]
 
 
 def test_vectors_of_a_displaced_sample_are_dropped(session: Session) -> None:

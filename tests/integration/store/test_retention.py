@@ -147,17 +147,28 @@ def test_samples_of_one_stream_do_not_take_those_of_another(session: Session) ->
     ensure_streams(session, [STREAM, "other"], NOW)
     keep_at(session, NOW, "a", 5)
     keep_candidates(session, [candidate("b", 1, stream="other")], 100, LATER)
+    count_exchanges(session, {("other", pane(0)): 1})
     forget_samples(session, LATER)
     assert [s.kept for s in pane_states(session, "other", pane(0), pane(9))] == [1]
+    assert len(due_windows(session, "other", HOUR, HOUR, START + HOUR)) == 1
+
+
+def test_panes_that_come_late_do_not_make_what_was_forgotten_due_again(session: Session) -> None:
+    ensure_streams(session, [STREAM], NOW)
+    for number in (30, 2):  # the newer one was stored first
+        keep_at(session, NOW, f"e{number}", number)
+        forget_samples(session, LATER)
+    count_exchanges(session, {(STREAM, pane(number)): 1 for number in (3, 29)})
+    assert due_windows(session, STREAM, HOUR, HOUR, START + 9 * HOUR) == []
 
 
 def test_old_measurements_go_and_their_windows_are_not_due_again(session: Session) -> None:
     ensure_streams(session, [STREAM], NOW)
     count_exchanges(session, {(STREAM, pane(number)): 1 for number in range(24)})
-    for hours, measured_at in ((0, NOW), (1, LATER)):
+    for hours, measured_at in ((-1, NOW), (0, NOW), (1, LATER)):
         at = window(START + hours * HOUR)
         record_window(session, summary(at, measured_at=measured_at), [measurement(at)])
-    assert forget_measurements(session, LATER) == 1
+    assert forget_measurements(session, LATER) == 2
     assert forget_measurements(session, LATER) == 0
     left = measurements_between(session, None, START, NOW, limit=9)
     assert [m.window for m in left] == [window(START + HOUR)]
@@ -180,7 +191,9 @@ def test_images_that_no_sample_shows_are_collected(session: Session) -> None:
     keep(session, candidate("b", 2, images=[image("gone"), image("shared")]), per_pane=1)
     keep(session, candidate("a", 1, images=[image("shared")]), per_pane=1)
     assert orphaned_images(session, NOW) == []
-    assert collect_images(session, orphaned_images(session, LATER)) == 1
+    assert orphaned_images(session, LATER) == ["gone"]
+    assert collect_images(session, ["another"]) == 0
+    assert collect_images(session, ["gone", "shared"]) == 1
     assert list(files(session)) == ["shared"]
 
 

@@ -188,6 +188,16 @@ def test_windows_that_lost_samples_are_never_due_again(session: Session) -> None
 def test_streams_are_due_apart(session: Session) -> None:
     count_exchanges(session, {("other", pane(0)): 1})
     assert due(session, START + HOUR) == []
+    touch_panes(session, [(STREAM, pane(1))])
+    assert due(session, START + HOUR) == []
+    count_exchanges(session, {(STREAM, pane(1)): 1})
+    assert [revision for _, revision in due(session, START + HOUR)] == [2] * 4
+
+
+def test_a_window_is_due_though_one_of_another_length_was_measured(session: Session) -> None:
+    count_exchanges(session, {(STREAM, pane(0)): 1})
+    record_window(session, summary(window(START, 30 * MINUTE)), [])
+    assert window() in [at for at, _ in due(session, START + HOUR)]
 
 
 def test_settling_one_stream_settles_no_other(session: Session) -> None:
@@ -302,6 +312,7 @@ def test_pages_together_are_the_whole(session: Session, size: int) -> None:
     pages: list[Measurement] = []
     after = None
     while page := measurements_between(session, None, START, NOW, limit=size, after=after):
+        assert len(page) <= size
         pages += page
         after = MeasurementKey.of(page[-1])
     assert pages == made
