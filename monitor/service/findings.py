@@ -1,12 +1,12 @@
 """A case in words: since when, what, from whom, and then and now; the three questions apart."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
-from monitor.records import ALL, Measurement, Signal, Verdict
+from monitor.records import Measurement, Signal, Verdict
 from monitor.service.case import RankedSlice
-from monitor.service.verdict import in_words
+from monitor.service.verdict import about, in_words
 from monitor.store.history import Run
 
 LOOKS = {
@@ -82,9 +82,8 @@ def worst_first(measurements: Sequence[Measurement]) -> list[Measurement]:
 
 def verdict_in_words(found: Findings) -> tuple[str, ...]:
     """Sentences about one window, each about one of the three questions; a slice is named first."""
-    within = () if found.slice_key == ALL else (f"Of {found.slice_key} alone:",)
     logging, bound = _others(found)
-    return (*within, *logging, *_traffic(found), *_answers(found), *bound)
+    return (*about(found.slice_key), *logging, *_traffic(found), *_answers(found), *bound)
 
 
 def _traffic(found: Findings) -> list[str]:
@@ -181,8 +180,8 @@ def _answers_without_targets(found: Findings, emi: Measurement | None) -> str:
 
 def _others(found: Findings) -> tuple[list[str], list[str]]:
     """What the summary of a window says besides: whether logging changed, and the bound."""
-    said = in_words([replace(m, slice_key=ALL) for m in found.measurements.values()])
-    said = [s for s in said if not s.startswith(_SAID_HERE)]
+    said = in_words(list(found.measurements.values()), found.slice_key)
+    said = [s for s in said if not s.startswith(_SAID_HERE) and s not in about(found.slice_key)]
     return [s for s in said if not s.startswith(_BOUND)], [s for s in said if s.startswith(_BOUND)]
 
 

@@ -23,17 +23,23 @@ _PARTS = {
 }
 
 
-def in_words(measurements: Sequence[Measurement]) -> list[str]:
+def in_words(measurements: Sequence[Measurement], slice_key: str = ALL) -> list[str]:
     """Three sentences or so about one window of one stream; another first if logging changed."""
-    whole = {m.signal: m for m in measurements if m.slice_key == ALL}
+    whole = {m.signal: m for m in measurements if m.slice_key == slice_key}
     if not whole:
         return ["Nothing has been measured yet."]
     return [
+        *about(slice_key),
         *_whether_logging_changed(whole),
         _whether_traffic_changed(whole),
         _whether_answers_got_worse(whole),
         _how_bad_it_could_be(whole),
     ]
+
+
+def about(slice_key: str) -> list[str]:
+    """What must be said first where it is not about all traffic."""
+    return [] if slice_key == ALL else [f"Of {slice_key} alone:"]
 
 
 def _whether_logging_changed(whole: Mapping[Signal, Measurement]) -> list[str]:

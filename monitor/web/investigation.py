@@ -117,7 +117,7 @@ def shell_of(database: Database, wish: CaseWish) -> Shell:
         summary=summary,
         measurements=tuple(m for m in found if m.slice_key == wish.slice_key),
         slice_keys=tuple(sorted(keys, key=lambda key: (key != ALL, key))),
-        verdict=tuple(in_words(found)) if wish.slice_key == ALL else (),
+        verdict=tuple(in_words(found, wish.slice_key)),
         before=max((w.end for w in near if w.start < window.start), default=None),
         after=min((w.end for w in near if w.start > window.start), default=None),
         notes=tuple(n for n in notes if n.covers(window)),

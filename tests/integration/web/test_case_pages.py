@@ -62,6 +62,8 @@ def test_a_window_leads_to_those_before_and_after(measured: Site) -> None:
 def test_a_slice_of_a_window_can_be_looked_at(measured: Site) -> None:
     page = window(measured, slice="tenant=t1")
     assert '<option value="tenant=t1" selected>' in page
+    assert "Of tenant=t1 alone:" in page  # before it is taken apart
+    assert "Have the answers got worse?" in page.partition("Which modality")[0]
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,12 @@ def test_a_slow_drift_is_told_with_its_beginning() -> None:
 
 
 def test_the_case_of_a_slice_says_so_before_anything_else() -> None:
-    found = Findings("tenant=acme", {IMAGES.signal: IMAGES}, {}, None)
-    assert verdict_in_words(found)[0] == "Of tenant=acme alone:"
+    logging = measured(Signal.IMAGE_LOGGING, Verdict.DRIFTING, value=0.5)
+    whole = {m.signal: replace(m, slice_key="tenant=acme") for m in (IMAGES, logging)}
+    said = verdict_in_words(Findings("tenant=acme", whole, {}, None))
+    assert said[0] == "Of tenant=acme alone:"
+    assert said[1].startswith("Logging changed: ")
+    assert len(set(said)) == len(said)
 
 
 def test_changed_logging_is_told_before_anything_else() -> None:
