@@ -109,13 +109,15 @@ class Stack:
 
     def ask(self, query: str) -> list[dict[str, Any]]:
         """The result of an instant query."""
-        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": query})
+        answer = httpx.get(f"{self.prometheus}/api/v1/query", params={"query": query}, timeout=60)
         found: list[dict[str, Any]] = answer.raise_for_status().json()["data"]["result"]
         return found
 
     def alerts(self) -> list[dict[str, Any]]:
         """Every alert that Alertmanager has, those that it suppresses too."""
-        found = httpx.get(f"{self.alertmanager}/api/v2/alerts").raise_for_status().json()
+        found = (
+            httpx.get(f"{self.alertmanager}/api/v2/alerts", timeout=60).raise_for_status().json()
+        )
         return list(found)
 
 
@@ -183,7 +185,7 @@ def until(what: str, look: Callable[[], Found | None]) -> Found:
 
 def _is_ready(address: str) -> bool:
     with suppress(httpx.TransportError):
-        return httpx.get(f"{address}/-/ready").is_success
+        return httpx.get(f"{address}/-/ready", timeout=60).is_success
     return False
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 COMMAND = (sys.executable, "-m", "monitor")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-PATIENCE_SECONDS = 120.0  # for what takes seconds; how long it takes is not what is tested
+PATIENCE_SECONDS = 400.0  # for what takes seconds; how long it takes is not what is tested
 POLL_SECONDS = 0.02
 TAIL_CHARS = 3_000
 DATABASE = "mllm-monitor.db"

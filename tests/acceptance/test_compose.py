@@ -63,7 +63,7 @@ def ended(shell: Process) -> Iterator[None]:
 
 
 def admitted(process: Process) -> float:
-    text = httpx.get(f"{process.address}/metrics").raise_for_status().text
+    text = httpx.get(f"{process.address}/metrics", timeout=60).raise_for_status().text
     lines = [line for line in text.splitlines() if 'outcome="admitted"' in line]
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 

@@ -28,7 +28,7 @@ Series = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 def scrape(address: str) -> Series:
     """Every sample on /metrics."""
-    text = httpx.get(f"{address}/metrics").raise_for_status().text
+    text = httpx.get(f"{address}/metrics", timeout=60).raise_for_status().text
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -82,14 +82,16 @@ def life(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Life:
     program = program_in(prepared, folder, {**SETTINGS, "sources": [{"path": "live.jsonl"}]})
     (folder / "live.jsonl").write_bytes(exchanges("from-file"))
     with program.running("run") as process:
-        answer = httpx.post(f"{process.address}/v1/exchanges", content=exchanges("from-http"))
+        answer = httpx.post(
+            f"{process.address}/v1/exchanges", content=exchanges("from-http"), timeout=60
+        )
         assert answer.json()["accepted"] == COUNT
         until_measured(process, "from-file", "from-http")
         # So that nothing changes between the last scrape and the end.
         process.until("rest", lambda: program.query(UNSETTLED) == [(0, 0)])
         process.until("snapshot", lambda: is_up_to_date(program, scrape(process.address)))
         fed = scrape(process.address)
-        exposition = httpx.get(f"{process.address}/metrics").text
+        exposition = httpx.get(f"{process.address}/metrics", timeout=60).text
         status = process.terminate()
         events = [event["event"] for event in process.events()]
     with program.running("run") as process:
@@ -156,7 +158,7 @@ def test_the_daemon_runs_from_an_empty_folder_without_settings(unset: Program) -
     with unset.running("run") as process:
         process.event("daemon_ready")
         answers = {
-            path: httpx.get(process.address + path).status_code
+            path: httpx.get(process.address + path, timeout=60).status_code
             for path in ("/", "/metrics", "/healthz", "/readyz", "/api/v1/streams")
         }
         status = process.terminate()
@@ -167,9 +169,9 @@ def test_the_daemon_is_alive_before_it_is_ready(prepared: Path, tmp_path: Path) 
     program = program_in(prepared, tmp_path / "daemon")  # with a reference, which takes a moment
     with program.running("run") as process:
         address = process.address
-        before = httpx.get(f"{address}/readyz")
-        assert httpx.get(f"{address}/healthz").status_code == 200
-        process.until("readiness", lambda: httpx.get(f"{address}/readyz").is_success)
+        before = httpx.get(f"{address}/readyz", timeout=60)
+        assert httpx.get(f"{address}/healthz", timeout=60).status_code == 200
+        process.until("readiness", lambda: httpx.get(f"{address}/readyz", timeout=60).is_success)
     assert (before.status_code, before.json()["reasons"]) == (503, ["the encoders are loading"])
 
 
@@ -187,7 +189,7 @@ def test_a_signal_lets_the_daemon_finish_the_batch_at_hand(prepared: Path, tmp_p
     program = program_in(prepared, tmp_path / "daemon", {**SETTINGS, **LARGE_PANES})
     with program.running("run") as process:
         process.event("daemon_ready")
-        httpx.post(f"{process.address}/v1/exchanges", content=exchanges("much", 1_500))
+        httpx.post(f"{process.address}/v1/exchanges", content=exchanges("much", 1_500), timeout=60)
         process.until("first batch", lambda: program.query(EMBEDDED)[0][0])
         status = process.terminate()
     # A claim that is left is a batch that was cut short; the daemon was not done either.
@@ -223,6 +225,6 @@ def test_a_postgresql_is_refused_until_it_is_upgraded_by_hand(
     program.done("db", "upgrade")
     with program.running("run") as process:
         process.event("daemon_ready")
-        answer = httpx.post(f"{process.address}/v1/exchanges", content=exchanges("a"))
+        answer = httpx.post(f"{process.address}/v1/exchanges", content=exchanges("a"), timeout=60)
         status = process.terminate()
     assert (answer.json()["accepted"], status) == (COUNT, 0)

@@ -44,7 +44,9 @@ def replica(folder: Path, name: str, database: str) -> Program:
 
 
 def post(process: Process, lines: list[dict[str, object]]) -> None:
-    httpx.post(f"{process.address}/v1/exchanges", content=as_bytes(lines)).raise_for_status()
+    httpx.post(
+        f"{process.address}/v1/exchanges", content=as_bytes(lines), timeout=60
+    ).raise_for_status()
 
 
 def leads(process: Process) -> bool:

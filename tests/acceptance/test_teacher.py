@@ -51,7 +51,7 @@ def settings_with(fake: FakeEndpoint, **teacher: object) -> dict[str, object]:
 
 
 def metric(process: Process, name: str, **labels: str) -> float | None:
-    text = httpx.get(f"{process.address}/metrics").raise_for_status().text
+    text = httpx.get(f"{process.address}/metrics", timeout=60).raise_for_status().text
     values = (
         sample.value
         for family in text_string_to_metric_families(text)
@@ -72,7 +72,7 @@ def test_answers_become_targets_within_the_budget_of_the_day(
     lines = traffic.evenly(CALLS_PER_DAY, "live", START, STEP, with_targets=False)
     with program.running("run") as process:
         process.event("daemon_ready")
-        posted = httpx.post(f"{process.address}/v1/exchanges", content=as_bytes(lines))
+        posted = httpx.post(f"{process.address}/v1/exchanges", content=as_bytes(lines), timeout=60)
         assert posted.status_code == 200
         process.until("answers", lambda: taught(program) == CALLS_PER_DAY)
         # The windows are measured again, with targets of the teacher alone.
@@ -89,7 +89,7 @@ def test_answers_become_targets_within_the_budget_of_the_day(
     with program.running("run") as process:
         process.event("daemon_ready")
         posted = [line | {"id": f"later {i}"} for i, line in enumerate(later)]
-        httpx.post(f"{process.address}/v1/exchanges", content=as_bytes(posted))
+        httpx.post(f"{process.address}/v1/exchanges", content=as_bytes(posted), timeout=60)
         process.event("teacher_budget_spent")
         assert process.terminate() == 0
     assert (fake.calls, taught(program)) == (CALLS_PER_DAY, CALLS_PER_DAY)

@@ -32,7 +32,7 @@ def in_case(page: Page) -> None:
 
 
 def reference_digest(address: str) -> str:
-    (only,) = httpx.get(f"{address}/api/v1/references").json()["references"]
+    (only,) = httpx.get(f"{address}/api/v1/references", timeout=60).json()["references"]
     return str(only["digest"])
 
 

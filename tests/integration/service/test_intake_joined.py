@@ -59,8 +59,9 @@ def test_a_failed_batch_gives_its_calls_when_it_is_read_again(
     assert kept(database) == set()
     assert intake.admit(second, form).accepted == 2
     assert kept(database) == {"1", "3"}
-    again = intake.admit(second, form)
-    assert (again.accepted, again.outcomes) == (0, {"duplicate": 3})
+    for _ in range(2):
+        again = intake.admit(second, form)
+        assert (again.accepted, again.outcomes) == (0, {"duplicate": 3})
 
 
 def test_a_half_whose_other_half_never_comes_is_counted(database: Database) -> None:
@@ -88,7 +89,10 @@ def test_halves_posted_in_different_requests_are_one_exchange(
     monkeypatch.setattr(daemon, "load_encoders", lambda _: hash_encoders())
     settings = small_settings(tmp_path)
     with daemon.running(settings, clock=Clock(), stop=threading.Event()) as (address, around):
-        posts = [httpx.post(f"{address}/v1/exchanges", content=f("1")) for f in (asked, answered)]
+        posts = [
+            httpx.post(f"{address}/v1/exchanges", content=f("1"), timeout=60)
+            for f in (asked, answered)
+        ]
         assert [post.json()["accepted"] for post in posts] == [0, 1]
         assert kept(around.database) == {"1"}
 
