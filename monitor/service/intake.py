@@ -212,10 +212,8 @@ class Intake:
         return self._streams, dict(self._times[key])
 
     def _take_stream(self, streams: set[str], stream: str, found: _Sorted) -> bool:
-        if len(streams) + len(found.new_streams - streams) < self.rules.max_streams:
+        if len(streams) + len(found.new_streams) < self.rules.max_streams:
             found.new_streams.add(stream)
-            return True
-        if stream in found.new_streams:
             return True
         found.outcomes[OVER_STREAM_CAP] += 1
         return False

@@ -285,6 +285,12 @@ def test_the_cap_counts_streams_of_every_source_and_of_before_a_restart(
     assert receipt.outcomes == {"over_stream_cap": 1}
 
 
+def test_at_the_cap_a_known_stream_is_taken_from_any_other_partition(database: Database) -> None:
+    intake = make_intake(database, max_streams=1)
+    found = [admit(intake, [exchange(f"e{p}", stream="one")], partition=p) for p in "abb"]
+    assert [receipt.outcomes.get("over_stream_cap", 0) for receipt in found] == [0, 0, 0]
+
+
 # --- targets
 
 
