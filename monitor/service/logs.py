@@ -3,6 +3,8 @@
 import logging
 import os
 import sys
+from contextlib import suppress
+from typing import TextIO, cast
 
 import structlog
 
@@ -13,6 +15,21 @@ _JSON: tuple[structlog.typing.Processor, ...] = (
     ),
     structlog.processors.JSONRenderer(),
 )
+
+
+class _Lines:
+    """A stream whose disk may be full and whose reader may be gone: that costs lines, not work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
 
 
 def configure_logs(*, level: str, form: str) -> None:
@@ -30,7 +47,7 @@ def configure_logs(*, level: str, form: str) -> None:
     structlog.configure(
         processors=[*shared, *ending],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level.upper())),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _Lines(sys.stderr))),
         cache_logger_on_first_use=False,
     )
     of_libraries = logging.StreamHandler(sys.stderr)

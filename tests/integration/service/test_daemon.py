@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -289,8 +290,15 @@ def test_asked_to_stop_while_the_encoders_load_it_ends_as_soon_as_they_are(
 # --- logs
 
 
+class Full(io.StringIO):
+    """A log on a disk without space."""
+
+    def write(self, text: str, /) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], io.StringIO]]:
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., io.StringIO]]:
     import logging  # noqa: PLC0415 - only here
 
     root = logging.getLogger()
@@ -298,14 +306,26 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], io.Strin
     with ExitStack() as stack:
         stack.callback(structlog.reset_defaults)
 
-        def configure(form: str) -> io.StringIO:
-            stream = io.StringIO()
+        def configure(form: str, stream: io.StringIO | None = None) -> io.StringIO:
+            stream = stream or io.StringIO()
             monkeypatch.setattr(sys, "stderr", stream)
             configure_logs(level="info", form=form)
             return stream
 
         yield configure
     root.handlers[:], root.level = handlers, level
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_work_goes_on_while_its_log_cannot_be_written(
+    logged: Callable[..., io.StringIO], form: str
+) -> None:
+    logged(form, Full())
+    telemetry = Telemetry(CollectorRegistry())
+    guarded("embed", lambda: structlog.get_logger().info("embedded"), telemetry)()
+    assert metric(telemetry, "job_failures_total", "embed") == 0
+    guarded("embed", lambda: 1 / 0, telemetry)()  # type: ignore[arg-type,return-value]  # raises
+    assert metric(telemetry, "job_failures_total", "embed") == 1
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
