@@ -181,16 +181,14 @@ def _teacher(settings: Settings) -> Iterator[Finding]:
 
 def _sampling(settings: Settings) -> Iterator[Finding]:
     windows, per_pane = settings.windows, settings.sampling.per_pane
-    most = per_pane * int(windows.length / windows.pane)
-    wanted = 10 * most
-    has = settings.reference.max_samples
+    most = per_pane * (windows.length // windows.pane)
+    best = settings.reference.max_samples // 10
     text = f"a window holds at most {most} samples"
-    if has < wanted:
-        text += (
-            f"; thresholds are best with a reference of ten times the usual window, {wanted}, and "
-            f"reference.max_samples is {has}"
-        )
+    if best < most:
+        text += f"; thresholds are best up to {best}, a tenth of reference.max_samples"
     yield True, text
+    if windows.slide > windows.length:
+        yield True, "windows.slide is more than windows.length: what lies between is not measured"
     if windows.lateness < timedelta(minutes=1):
         yield True, "windows.lateness is under a minute: exchanges that are logged late are dropped"
 

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from monitor.service.promotion import activate_for
 from monitor.service.reference_build import (
     Embedding,
     LogReader,
+    ReferenceRow,
     Selection,
     build_from_rows,
     samples_of,
@@ -107,6 +109,8 @@ def build_reference(
             )
             embedding = Embedding(embedder, image_files(settings), privacy)
             rows = embedding.rows(reader, selection, report)
+            for lack in _lacks(rows, settings.images.root):  # before the long part begins
+                say(f"note: {lack}")
             built = build_from_rows(
                 rows,
                 name=wish.name,
@@ -253,6 +257,26 @@ def require_exchanges(selection: Selection, stream: str | None) -> None:
     raise ReferenceTooSmallError(
         f"the files hold no exchange{wanted}; refused: {refused or 'nothing'}; {WHY_REFUSED}"
     )
+
+
+def _lacks(rows: Sequence[ReferenceRow], root: Path | None) -> Iterator[str]:
+    """What whole kinds of signals cannot be judged for, since the logs do not have it."""
+    with_images = [row for row in rows if row.image_states]
+    unseen = [row for row in with_images if row.z_v is None]
+    if unseen:
+        states = Counter(state.value for row in unseen for state in row.image_states)
+        counts = ", ".join(f"{n} {state}" for state, n in states.most_common())
+        below = "is not set" if root is None else f"is {root}"
+        yield (
+            f"{len(unseen)} of {len(with_images)} exchanges with images have none that can be "
+            f"looked at ({counts}); images.root, which paths are below, {below}; docs/formats.md, "
+            "'What loggers do to images'"
+        )
+    if not any(row.exchange.target for row in rows):
+        yield (
+            "no exchange has a target, so no EMI, no bound of its drop and no output gap will be "
+            "judged; docs/formats.md, 'Reference answers'"
+        )
 
 
 def _imported(path: Path | None, dim: int) -> QNetwork | None:

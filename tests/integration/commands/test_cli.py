@@ -315,6 +315,14 @@ def test_check_of_an_empty_folder_is_fine_and_makes_nothing(run: Run, tmp_path: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_check_says_what_windows_hold_and_what_lies_between_them(run: Run, tmp_path: Path) -> None:
+    write(tmp_path / "m.yaml", "windows: {pane: 5m, length: 10m, slide: 15m}")
+    done = run("--config", "m.yaml", "check")
+    assert done.code == 0
+    assert "holds at most 512 samples; thresholds are best up to 500, a tenth of" in done.out
+    assert "windows.slide is more than windows.length: what lies between" in done.out
+
+
 def test_check_names_a_folder_where_a_log_should_be(run: Run, tmp_path: Path) -> None:
     (tmp_path / "folder.jsonl").mkdir()
     write(tmp_path / "good.jsonl", exchange("a"))

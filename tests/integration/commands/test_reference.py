@@ -55,6 +55,37 @@ def test_a_q_from_a_checkpoint_is_used_as_it_is(
     assert all(torch.equal(imported[name], weights[name]) for name in weights)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("", "(200 object_ref); images.root, which paths are below, is not set;"),
+        ("images: {root: a}\n", "(200 absent); images.root, which paths are below, is a;"),
+    ],
+)
+def test_images_that_cannot_be_looked_at_and_missing_targets_are_said_before_the_long_part(
+    program: Program,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    settings: str,
+    said: str,
+) -> None:
+    (tmp_path / "monitor.yaml").write_text(SETTINGS + settings)
+    lines = []
+    for i, line in enumerate((tmp_path / "day1.jsonl").read_text().splitlines()):
+        record = json.loads(line)
+        del record["target"]
+        record["query"]["images"] = [{"path": f"{i}.png"}] if i < 200 else []
+        lines.append(json.dumps(record))
+    (tmp_path / "paths.jsonl").write_text("\n".join(lines))
+    assert program(capsys, "reference", "build", "paths.jsonl") == 0
+    words = program.err.splitlines()
+    images, targets = (line for line in words if line.startswith("note: ") and "docs/" in line)
+    assert "200 of 200 exchanges with images have none that can be looked at" in images
+    assert said in images
+    assert targets.startswith("note: no exchange has a target")
+    assert words.index(targets) < next(i for i, w in enumerate(words) if w.startswith("nulls: "))
+
+
 def test_a_replay_judges_no_exchange_that_the_reference_was_built_from(
     program: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
