@@ -197,6 +197,15 @@ def test_where_it_follows_the_clock_the_watermark_is_now_once_all_is_read(
     assert mark(database) == NOW + timedelta(hours=1)
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_the_clock_closes_nothing_while_something_is_unread(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    log = write(tmp_path / "a.jsonl", [exchange(f"e{i}", i) for i in range(30)])
+    start(file_feed(log), follows_clock=True).step()
+    assert mark(database) == at(9)
+
+
 def test_a_clock_that_is_behind_the_events_does_not_hold_the_watermark_back(
     database: Database, start: Start, tmp_path: Path
 ) -> None:
@@ -225,18 +234,38 @@ def test_a_file_that_holds_only_targets_does_not_stop_the_watermark(
 # --- logs that are done with
 
 
-def asked(name: str) -> bytes:
-    """The first half of a call, as KServe's logger tells it."""
+def half(name: str, kind: str, data: object) -> bytes:
+    """Half a call, as KServe's logger tells it."""
     event = {
         "specversion": "1.0",
         "id": name,
-        "type": "org.kubeflow.serving.inference.request",
+        "type": f"org.kubeflow.serving.inference.{kind}",
         "source": "logger",
         "time": at(0).isoformat(),
         "inferenceservicename": STREAM,
-        "data": {"messages": [{"role": "user", "content": "Why?"}]},
+        "data": data,
     }
     return json.dumps(event).encode() + b"\n"
+
+
+def asked(name: str) -> bytes:
+    return half(name, "request", {"messages": [{"role": "user", "content": "Why?"}]})
+
+
+def answered(name: str) -> bytes:
+    return half(name, "response", {"id": "r", "choices": [{"message": {"content": "So."}}]})
+
+
+def test_the_halves_of_a_call_find_each_other_whenever_they_are_read(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    log = write(tmp_path / "a.jsonl", [asked("a")])
+    job = start(file_feed(log), follows_clock=True)
+    job.run(never)
+    with log.open("ab") as file:
+        file.write(answered("a"))
+    job.run(never)
+    assert outcomes(database) == {"admitted": 1, "sampled": 1}
 
 
 def test_half_a_call_in_a_log_that_was_rotated_away_is_counted_once_the_log_is_quiet(
@@ -374,6 +403,22 @@ def test_the_lag_is_of_the_own_source_and_nothing_once_all_is_read(
     assert (lag("behind"), lag("done")) == ((60 - 19) * 60, 0)
     job.run(never)
     assert (lag("behind"), lag("done")) == (0, 0)
+
+
+@pytest.mark.usefixtures("small_batches")
+def test_the_lag_of_a_source_is_that_of_its_file_furthest_behind(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    registry = CollectorRegistry()
+    for name, begin in (("a", 0), ("b", 20)):
+        lines = [exchange(f"{name}{i}", begin + i) for i in range(30)]
+        write(tmp_path / f"{name}.jsonl", lines)
+    feed = file_feed(tmp_path / "*.jsonl", name="logs")
+    job = start(feed, clock=Clock(at(60)), registry=registry)
+    for _ in range(2):
+        job.step()
+    lag = registry.get_sample_value("mllm_monitor_source_lag_seconds", {"source": "logs"})
+    assert lag == (60 - 9) * 60
 
 
 def test_two_processes_that_read_the_same_file_count_it_once(

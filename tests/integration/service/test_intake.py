@@ -192,6 +192,19 @@ def test_a_second_intake_whose_memory_is_stale_keeps_the_same(database: Database
     assert kept(database) == {f"e{i}" for i in expected}
 
 
+def test_of_how_many_panes_the_thresholds_are_known_changes_nothing_but_memory(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake_module, "KNOWN_PANES_MAX", 2)
+    intake = make_intake(database, per_pane=1, lateness=timedelta(hours=1))
+    lines = [exchange(f"e{i}", 5 * (i % 5)) for i in range(30)]
+    for start in range(0, 30, 10):
+        admit(intake, lines[start : start + 10])
+    assert len(intake._thresholds) == 2
+    panes = [[f"e{i}" for i in range(p, 30, 5)] for p in range(5)]
+    assert kept(database) == {min(pane, key=lambda e: priority(0, STREAM, e)) for pane in panes}
+
+
 # --- late exchanges
 
 
