@@ -24,7 +24,8 @@ def shown(field: str) -> str:
     return f"{field}<script>hacked('{field}')</script>"
 
 
-STREAM, TENANT, REFERENCE = evil("stream"), evil("tenant"), evil("reference")
+STREAM, TENANT = evil("stream"), evil("tenant")
+REFERENCE = evil("reference").replace("\u202e", "")  # operators name it, in what can be seen
 
 
 def exchanges(seed: int, name: str, stream: str, count: int = COUNT) -> Iterator[Line]:
