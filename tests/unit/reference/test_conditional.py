@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from scipy.stats import norm
 
 from monitor.errors import ConditionalError, ReferenceTooSmallError
 from monitor.reference.conditional import (
@@ -25,6 +26,7 @@ from monitor.reference.conditional import (
 )
 from monitor.reference.signals import single_threaded
 from monitor.stats.club import mutual_information
+from tests.oracles import information as oracle
 
 DIM = 16
 
@@ -148,6 +150,38 @@ def test_the_error_of_an_information_takes_the_answers_of_an_exchange_as_one() -
     plain, twice = (assess(network, made_from=alone(x, y), unseen=u) for u in (once, doubled))
     assert twice.mi_matched == pytest.approx(plain.mi_matched)
     assert twice.mi_matched_stderr == pytest.approx(plain.mi_matched_stderr)
+
+
+def test_a_report_has_the_likelihoods_and_informations_of_pairs_never_seen() -> None:
+    x, y = pairs(200, 20)
+    network, unseen = train_q(x, y, seed=0).network, alone(*pairs(90, 21))
+    report = assess(network, made_from=alone(x, y), unseen=unseen, epochs=7)
+
+    def log_likelihood(mu: np.ndarray, logvar: np.ndarray) -> float:
+        """Twice the logarithm of the density per pair, without its constant."""
+        densities = norm.logpdf(unseen.y, mu, np.exp(logvar / 2)) + np.log(2 * np.pi) / 2
+        return float(2 * densities.sum(1).mean())
+
+    mu, logvar = (t.double() for t in network.at(unseen.x))
+    shuffled = torch.from_numpy(np.roll(unseen.y, 30, axis=0)).double()
+    # Answers of unit norm vary by far less than the least variance that a q can express.
+    trivial = log_likelihood(y.mean(0), np.full(DIM, np.tanh(-3.0)))
+    assert (report.pairs, report.held_out, report.epochs) == (200, 90, 7)
+    assert report.log_likelihood == pytest.approx(log_likelihood(mu.numpy(), logvar.numpy()))
+    assert report.trivial_log_likelihood == pytest.approx(trivial)
+    assert report.mi_shuffled == pytest.approx(oracle.club(shuffled, mu, logvar), abs=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.3, 9.0])
+def test_the_trivial_q_has_the_variances_of_the_answers_as_far_as_a_q_can_have_them(
+    scale: float,
+) -> None:
+    x, y = pairs(200, 20)
+    network, far = train_q(x, y, seed=0).network, (scale * DIM**0.5 * y).astype(np.float32)
+    report = assess(network, made_from=alone(x, far), unseen=alone(x, far))
+    logvar = np.log(far.var(axis=0)).clip(np.tanh(-3), np.tanh(3))
+    expected = -(far.var(axis=0) / np.exp(logvar) + logvar).sum()
+    assert report.trivial_log_likelihood == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_q_that_ignores_the_query_has_learned_nothing() -> None:
