@@ -262,6 +262,11 @@ class WindowSummary:
     n_teacher_targets: int = 0
 
 
+def may_be_name(name: str) -> bool:
+    """Whether a reference may be called so: ``name@digest`` tells one version of it."""
+    return bool(name.strip()) and "@" not in name and name.isprintable()
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceVersion:
     """One immutable version of a reference; ``facts`` says how it was made."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from monitor.records import may_be_name
+
 if TYPE_CHECKING:
     from monitor.settings import Settings
 
@@ -25,7 +27,7 @@ def utc_time(value: str) -> datetime:
 
 def reference_name(value: str) -> str:
     """What a reference may be called: NAME@DIGEST tells one version of it."""
-    if not value.strip() or "@" in value or not value.isprintable():
+    if not may_be_name(value):
         raise click.BadParameter(f"expected a name without @, got {value!r}")
     return value
 

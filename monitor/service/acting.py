@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from monitor.errors import MonitorError, NothingLearnedError, ReferenceMismatchError
-from monitor.records import ReferenceVersion
+from monitor.records import ReferenceVersion, may_be_name
 from monitor.service.forget import Forgetter, Found
 from monitor.service.promotion import PROMOTED, activate_for
 from monitor.service.promotion_choice import PromotionWish
@@ -76,10 +76,12 @@ class Actor:
         """Have a reference made of past windows.
 
         Raises:
-            MonitorError: if the name is too long, or other work of minutes is under way.
+            MonitorError: if none may be called so, or other work of minutes is under way.
         """
         if len(wish.name or "") > NAME_LENGTH:
             raise MonitorError(f"a name has at most {NAME_LENGTH} characters")
+        if wish.name is not None and not may_be_name(wish.name):
+            raise MonitorError(f"expected a name without @, got {wish.name!r}")
         asked = {
             "stream": wish.stream,
             "since": wish.since.isoformat(),

@@ -422,9 +422,19 @@ def test_a_task_that_is_none_is_not_found(site: Site, path: str) -> None:
     assert list(refused.json()) == ["error"]
 
 
-def test_names_that_no_database_holds_are_refused(desk: Desk) -> None:
-    status, text = desk.refused("/promote", stream=STREAM, since="2026-03-01T12:00", name="x" * 201)
-    assert (status, "at most 200 characters" in text) == (409, True)
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("x" * 201, "at most 200 characters"),
+        ("normal@148c520c264f", "Expected a name without @"),
+        ("nor\u202emal", "Expected a name without @"),
+    ],
+)
+def test_names_that_no_database_holds_or_that_mislead_are_refused(
+    desk: Desk, name: str, said: str
+) -> None:
+    status, text = desk.refused("/promote", stream=STREAM, since="2026-03-01T12:00", name=name)
+    assert (status, said in text) == (409, True)
 
 
 def test_the_audit_page_shows_them(desk: Desk) -> None:
