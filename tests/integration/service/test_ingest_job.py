@@ -15,6 +15,7 @@ from monitor.service.ingest_job import GONE, QUIET, Feed, IngestJob
 from monitor.store.cursors import cursors_of
 from monitor.store.engine import Database
 from monitor.store.streams import watermarks
+from monitor.traffic.sources import lines as lines_module
 from tests.integration.service.parts import (
     MINUTE,
     NOW,
@@ -297,6 +298,16 @@ def test_of_logs_that_were_rotated_away_nothing_stays_in_memory(
     assert outcomes(database)["admitted"] == 5
 
 
+@pytest.mark.usefixtures("small_batches")
+def test_at_the_end_of_a_finished_log_and_no_sooner_half_a_call_is_given_up(
+    database: Database, start: Start, tmp_path: Path
+) -> None:
+    others = [exchange(f"e{i}", 0) for i in range(20)]
+    log = write(tmp_path / "a.jsonl", [asked("a"), *others, answered("a"), asked("b")])
+    start(file_feed(log, follow=False)).run(never)
+    assert outcomes(database) == {"admitted": 21, "sampled": 21, "lost_response": 1}
+
+
 def known(database: Database, source: str) -> int:
     with database.read() as session:
         return len(cursors_of(session, source))
@@ -373,6 +384,19 @@ def test_a_file_that_cannot_be_read_on_keeps_no_other_from_being_read(
     monkeypatch.setattr(feeds[0].source, "_at", opened)
     job.run(never)
     assert outcomes(database)["admitted"] == 3
+
+
+def test_a_batch_of_long_lines_ends_after_its_bytes(
+    database: Database, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lines_module, "CHUNK_BYTES", 500)
+    monkeypatch.setattr(ingest_module, "READ_BYTES", 500)
+    monkeypatch.setattr(ingest_module, "BATCH_BYTES", 2000)
+    lines = [exchange(f"e{i}", i) for i in range(100)]
+    job = start(file_feed(write(tmp_path / "a.jsonl", lines)))
+    job.step()
+    read = sum(map(len, lines[: outcomes(database)["admitted"]]))
+    assert 2000 <= read < 2000 + 500 + 500  # a piece, and what was fetched with it
 
 
 def test_told_to_stop_it_stops_between_two_batches(
