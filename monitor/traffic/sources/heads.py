@@ -34,10 +34,8 @@ class LogFile:
     def modified_ns(self) -> int:
         return self.state[3]
 
-    def has_more_than(self, offset: int) -> bool:
-        if self.is_zipped:
-            return self.content_bytes != offset % _SIZE_MODULUS
-        return self.content_bytes > offset
+    def unzips_to(self, size: int) -> bool:
+        return self.content_bytes == size % _SIZE_MODULUS
 
 
 def head_of(content: bytes, *, is_whole: bool) -> str | None:

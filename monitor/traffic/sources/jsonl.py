@@ -202,7 +202,7 @@ class FileSource:
         if self._ends.get(id_) == (file.state, offset):
             return False
         if file.is_zipped:
-            return cursor is None or file.has_more_than(offset)
+            return cursor is None or not file.unzips_to(offset)
         if file.content_bytes < offset:
             self._problems[f"{file.path}: shorter than what was read of it before"] = False
         return file.content_bytes > offset

@@ -58,6 +58,24 @@ def test_the_oldest_file_is_read_first(tmp_path: Path) -> None:
     assert Reader(tmp_path / "*.jsonl").all() == names(1, 2, 3)
 
 
+def test_of_logs_that_were_taken_away_nothing_is_remembered(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "*.jsonl")
+    for number in range(4):
+        log = tmp_path / f"{number}.jsonl"
+        write(log, number)
+        assert reader.all() == names(number)
+        log.unlink()
+    reader.step()
+    held = (reader.source._ends, reader.source._open, reader.source._heads._known)
+    assert [len(each) for each in held] == [0, 0, 0]
+
+
+def test_a_path_that_exists_is_no_pattern(tmp_path: Path) -> None:
+    write(tmp_path / "x[1].jsonl", 1)
+    write(tmp_path / "x1.jsonl", 2)
+    assert Reader(tmp_path / "x[1].jsonl").all() == names(1)
+
+
 def test_hidden_files_are_unfinished_copies(tmp_path: Path) -> None:
     write(tmp_path / "x.jsonl", 1)
     write(tmp_path / ".x.jsonl.Ab3dE", 2)

@@ -117,6 +117,30 @@ def test_rotations_while_nobody_looked_lose_nothing(log: Path, *, zipped: bool) 
     assert reader.all() == names(2, 3, 4, 5)
 
 
+def test_what_is_old_is_asked_of_each_log_of_a_pattern_by_itself(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.jsonl", tmp_path / "other.jsonl"
+    reader = Reader(tmp_path / "*.jsonl")
+    write(one, 1, at=100)
+    write(other, 2, at=900)
+    reader.all()
+    one.rename(tmp_path / "one.jsonl.2")
+    write(one, 3, at=300)
+    one.rename(tmp_path / "one.jsonl.1")
+    write(one, 4, at=400)
+    reader.restart()
+    assert reader.all() == names(3, 4)
+
+
+def test_a_log_that_is_new_is_read_with_all_that_was_rotated_from_it(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "*.jsonl")
+    write(tmp_path / "one.jsonl", 1, at=900)
+    reader.all()
+    write(tmp_path / "other.jsonl-20260301", 2, at=100)
+    write(tmp_path / "other.jsonl", 3, at=200)
+    reader.restart()
+    assert reader.all() == names(2, 3)
+
+
 def test_a_kill_after_each_batch_does_not_lose_a_rotated_file(log: Path) -> None:
     reader = Reader(log)
     write(log, 1, at=100)
