@@ -19,6 +19,8 @@ from monitor.reference.conditional import (
     QNetwork,
     QReport,
     Vectors,
+    _held_out,
+    _Training,
     assess,
     load_club_checkpoint,
     require_fit,
@@ -142,6 +144,31 @@ def test_the_weights_kept_are_those_of_the_best_epoch(monkeypatch: pytest.Monkey
         np.testing.assert_array_equal(weights, no_longer.network.to_arrays()[key])
 
 
+def test_folding_coordinates_into_the_weights_leaves_what_they_say_as_it_was() -> None:
+    x, y = (3 * z + 1 for z in pairs(80, 24))
+    is_held = np.arange(80) < 20
+    training = _Training.of(x, y, is_held, seed=5)
+    assert training.x[20:].mean(0).numpy() == pytest.approx(0, abs=1e-5)
+    assert training.x[20:].square().mean().item() == pytest.approx(1)
+    assert training.y_centre.numpy() == pytest.approx(y[20:].mean(axis=0))
+    source = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for weights in training.network.parameters():
+            weights.add_(0.1 * torch.randn(weights.shape, generator=source))
+    mu, logvar = training.folded().at(x)
+    scaled_mu, same_logvar = training.network.at(training.x.numpy())
+    expected = scaled_mu * training.y_scale + training.y_centre
+    torch.testing.assert_close((mu, logvar), (expected, same_logvar), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("members", "held"), [(10, 2), (100, 15), (400, 60)])
+def test_answers_of_one_exchange_are_held_out_together(members: int, held: int) -> None:
+    groups = np.repeat(np.arange(members), 3)
+    found = _held_out(groups, np.random.default_rng(1), "q").reshape(-1, 3)
+    assert (found.all(axis=1) == found.any(axis=1)).all()
+    assert found.all(axis=1).sum() == held
+
+
 def test_the_error_of_an_information_takes_the_answers_of_an_exchange_as_one() -> None:
     x, y = pairs(200, 20)
     network = train_q(x, y, seed=0).network
@@ -263,6 +290,13 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, content: bytes)
     path.write_bytes(content)
     with pytest.raises(ConditionalError, match="no checkpoint"):
         load_club_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [[torch.zeros(3)], {"p_mu.0.weight": 1.0}])
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "q.pt")
+    with pytest.raises(ConditionalError, match="no checkpoint of plain tensors"):
+        load_club_checkpoint(tmp_path / "q.pt")
 
 
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
