@@ -196,6 +196,7 @@ def test_past_windows_of_two_parts_are_put_together_window_by_window(reference: 
     rng, window = np.random.default_rng(6), traffic(90, seed=5)
     visual, textual = rng.uniform(0.01, 0.03, (2, 8))
     visual[2] = textual[4] = np.nan
+    visual[5] = -0.01  # as low as widening can push what is never below 0
     past, of_visual = with_past_windows(reference, Signal.VISUAL_DISCREPANCY, visual)
     past, of_textual = with_past_windows(past, Signal.TEXTUAL_DISCREPANCY, textual)
     expected = np.nanmean(np.sqrt(of_visual.clip(0)) + np.sqrt(of_textual.clip(0)))
@@ -261,6 +262,26 @@ def test_scores_of_shares_allow_for_the_reference_on_every_side_that_counts(
     assert novelty.scores == (share_score(novel, count, 60, tolerance=2.5),)
     states = reference.states_null
     assert found[Signal.IMAGE_LOGGING].scores == (states.score(0.0, images, tolerance=2.5),)
+
+
+def test_a_share_is_judged_by_whole_events(reference: Reference) -> None:
+    share = Estimate(100, 0.29)  # 28.999999999999996 of 100
+    (found,) = judge(reference, {Signal.IMAGE_SHARE: share}, ALPHA, entropy_factor=1.0).values()
+    law = reference.share_nulls[Signal.IMAGE_SHARE]
+    expected = law.decide(29, 100, direction=Direction.BOTH, alpha=ALPHA)
+    assert (found.p_value, found.scores[0]) == (
+        expected.p_value,
+        share_score(law, 29, 100, tolerance=2.5),
+    )
+
+
+def test_a_value_without_a_null_is_not_judged(reference: Reference) -> None:
+    bare = replace(reference, nulls={}, states_null=None)
+    estimates = evaluate(reference.frozen, traffic(60, seed=10), entropy_factor=1.0)
+    found = judge(bare, estimates, ALPHA, entropy_factor=1.0)
+    assert {j.verdict for s, j in found.items() if s not in reference.share_nulls} == {
+        Verdict.INSUFFICIENT
+    }
 
 
 def test_a_judgement_carries_what_was_estimated(reference: Reference) -> None:

@@ -201,6 +201,7 @@ def test_shares_have_the_intervals_of_clopper_and_pearson(
     [
         # Of 90 and 60 that are inline, all before: the interval is that of the others' share.
         ([300, 0, 0], [90, 60, 0], 0.4, 1, clopper_pearson(60, 150, 0.95)),
+        ([300, 0, 0], [90, 30, 30], 0.4, 1, clopper_pearson(60, 150, 0.95)),
         ([150, 150, 0], [30, 45, 75], 0.5, 2, clopper_pearson(75, 150, 0.95)),
         ([150, 150, 0], [30, 120, 0], 0.3, 1, clopper_pearson(120, 150, 0.95) - np.array(0.5)),
         ([150, 150, 0], [75, 75, 0], 0.0, 0, (0, clopper_pearson(75, 150, 0.95)[1] - 0.5)),
