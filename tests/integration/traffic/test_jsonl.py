@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from monitor.errors import SourceError
+from monitor.traffic.sources.lines import GZIP_MAGIC
 from tests.integration.traffic.reading import Reader, names, write
 
 
@@ -56,6 +57,46 @@ def test_the_oldest_file_is_read_first(tmp_path: Path) -> None:
     for name, number, at in [("b", 1, 100), ("a", 3, 300), ("c", 2, 200)]:
         write(tmp_path / f"{name}.jsonl", number, at=at)
     assert Reader(tmp_path / "*.jsonl").all() == names(1, 2, 3)
+
+
+def test_a_finished_log_of_one_line_needs_no_line_end(tmp_path: Path) -> None:
+    log = tmp_path / "x.jsonl"
+    log.write_text("line 1")
+    assert Reader(log, follow=False).all() == names(1)
+
+
+def test_a_log_that_was_read_to_its_end_is_no_problem_after_a_restart(tmp_path: Path) -> None:
+    write(tmp_path / "x.jsonl", 1)
+    reader = Reader(tmp_path / "x.jsonl")
+    reader.all()
+    reader.restart()
+    assert (reader.all(), reader.source.problems()) == ([], [])
+
+
+def test_a_pipe_among_followed_logs_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path / "x.jsonl", 1)
+    os.mkfifo(tmp_path / "y.jsonl")
+    reader = Reader(tmp_path / "*.jsonl")
+    assert reader.all() == names(1)
+    assert reader.source.problems() == [f"{tmp_path / 'y.jsonl'}: is not a regular file"]
+
+
+@pytest.mark.parametrize(
+    ("content", "follow", "problems"),
+    [
+        (GZIP_MAGIC + b"no more than that", False, ["no gzip that can be read"]),
+        (GZIP_MAGIC + b"no more than that", True, []),  # it is still being written
+        (b"", False, []),
+    ],
+)
+def test_a_file_that_is_no_gzip_after_all_is_told_once_it_is_finished(
+    tmp_path: Path, content: bytes, problems: list[str], *, follow: bool
+) -> None:
+    log = tmp_path / "x.jsonl"
+    log.write_bytes(content)
+    reader = Reader(log, follow=follow)
+    assert reader.all() == []
+    assert reader.source.problems() == [f"{log}: {problem}" for problem in problems]
 
 
 def test_of_logs_that_were_taken_away_nothing_is_remembered(tmp_path: Path) -> None:
