@@ -168,7 +168,7 @@ def kinds(events: Embedded) -> np.ndarray:
     return np.array([(carried & ~events.has_image).sum(), events.has_image.sum(), (~carried).sum()])
 
 
-@pytest.mark.parametrize("share", [0.1, 0.4, 0.8])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4, 0.8])
 @pytest.mark.parametrize("r", [0.0, 0.3, 0.4])
 def test_what_is_kept_loses_as_many_images_as_the_reference_and_carries_as_many_as_the_window(
     reference: Reference, window: Embedded, r: float, share: float
