@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,6 +45,9 @@ program.add_command(db)
 
 def main() -> None:
     """Run the command line; an expected error is one line, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what the encoding of the terminal lacks
     try:
         program(standalone_mode=False)
     except click.exceptions.Exit as exc:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from monitor.commands.terminal import progress, put_json, say, this_user
+from monitor.commands.terminal import progress, put, put_json, say, this_user
 from monitor.service.acting import ACTIONS, FORGET
 from monitor.service.forget import Forgetter, Found
 from monitor.service.logs import configure_logs
@@ -126,6 +126,6 @@ def _show(wish: Wish, counts: dict[str, object] | dict[str, int]) -> None:
     for name, value in counts.items():
         if isinstance(value, list):
             for old, new in value:
-                click.echo(f"{old} is replaced by {new}")
+                put(f"{old} is replaced by {new}")
         else:
-            click.echo(f"{name.replace('_', ' ')}: {value}")
+            put(f"{name.replace('_', ' ')}: {value}")

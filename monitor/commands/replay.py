@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from monitor.commands.terminal import measurement_table, progress, put_json, put_table, say
+from monitor.commands.terminal import progress, put_json, put_measurements, say
 from monitor.errors import MonitorError, SourceError
 from monitor.records import ALL, Measurement, Verdict, WindowId
 from monitor.service.daemon import stop_on_signals
@@ -122,10 +122,8 @@ def _print(measurements: Iterator[Measurement], *, as_json: bool) -> None:
     if as_json:
         for measurement in measurements:
             put_json(measurement_json(measurement))
-        return
-    table = measurement_table(_of_the_whole(measurements))
-    if table.row_count:
-        put_table(table)
+    else:
+        put_measurements(_of_the_whole(measurements))
 
 
 def _remark(database: Database, replay: Replay, read: Counter[str]) -> None:

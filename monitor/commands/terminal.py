@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from itertools import groupby
 from time import monotonic
 from typing import NoReturn
 
@@ -23,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy.exc import SQLAlchemyError
 
-from monitor.records import ALL, Measurement, Verdict
+from monitor.records import Measurement, Verdict
 
 Report = Callable[[str, int, int], None]
 STYLES = {Verdict.DRIFTING: "bold red", Verdict.INSUFFICIENT: "dim", Verdict.IN_CONTROL: ""}
@@ -53,7 +54,8 @@ def leave_quietly() -> NoReturn:
 
 def put_json(value: object) -> None:
     """One JSON document on a line."""
-    put(json.dumps(value, ensure_ascii=False, allow_nan=False))
+    is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    put(json.dumps(value, ensure_ascii=not is_unicode, allow_nan=False))
 
 
 def printable(text: str) -> str:
@@ -116,21 +118,33 @@ def _plain_progress() -> Report:
     return report
 
 
-def measurement_table(measurements: Iterable[Measurement]) -> Table:
-    """Newest state of every signal of the whole stream, worst first is left to the reader."""
-    table = Table()
-    for name in ("stream", "window", "signal"):
-        table.add_column(name, overflow="fold")
+def put_measurements(measurements: Iterable[Measurement]) -> None:
+    """By window on a terminal, which is narrow; in a pipe each line says all, to be searched."""
+    if sys.stdout.isatty():
+        for (stream, window), found in groupby(measurements, lambda m: (m.stream, m.window)):
+            put(f"{printable(stream)}  {window.start:%Y-%m-%d %H:%M} to {window.end:%H:%M} UTC")
+            put_table(_measurement_table(found, Table(box=None, padding=(0, 1, 0, 0))))
+            put("")
+        return
+    table = _measurement_table(measurements, Table("stream", "window"))
+    if table.row_count:
+        put_table(table)
+
+
+def _measurement_table(measurements: Iterable[Measurement], table: Table) -> Table:
+    """A row for each; which window it is of stands in the columns that the table has already."""
+    says_window = bool(table.columns)
+    table.add_column("signal", min_width=20)
     for name in ("n", "value", "normal", "threshold", "excess"):
         table.add_column(name, justify="right")
-    table.add_column("verdict")
+    table.add_column("verdict", overflow="fold")
     for m in measurements:
         window = f"{m.window.start:%m-%d %H:%M}-{m.window.end:%H:%M}"
-        where = m.stream if m.slice_key == ALL else f"{m.stream} {m.slice_key}"
         numbers = [_number(m.value), _number(m.null_mean), _number(m.threshold)]
         ratio = "" if m.excess_ratio is None else f"{m.excess_ratio:.2f}"
         said = m.verdict.value + (f" ({m.reason})" if m.reason else "")
-        cells = [where, window, m.signal.value, str(m.n), *numbers, ratio, said]
+        cells = [m.stream, window] if says_window else []
+        cells += [m.signal.value, str(m.n), *numbers, ratio, said]
         table.add_row(*(Text(printable(cell)) for cell in cells), style=STYLES[m.verdict])
     return table
 

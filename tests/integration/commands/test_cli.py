@@ -578,14 +578,42 @@ def test_migrations_from_nothing_and_again(run: Run) -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["db current", "reference list --json", "simulate --count 3", "simulate --count 60"],
+    [
+        "db current",
+        "forget --id a",
+        "reference list --json",
+        "simulate --count 3",
+        "simulate --count 60",
+    ],
 )
 def test_a_pipe_that_closes_early_is_no_fault(tmp_path: Path, command: str) -> None:
+    with open_database(f"sqlite:///{tmp_path / 'mllm-monitor.db'}") as database:
+        upgrade(database)
     command = f"{sys.executable} -m monitor {command} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["/bin/bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, "Error" in done.stderr) == (0, False)
+
+
+def test_a_terminal_that_lacks_a_letter_gets_a_question_mark_and_json_stays_whole(
+    tmp_path: Path,
+) -> None:
+    with open_database(f"sqlite:///{tmp_path / 'mllm-monitor.db'}") as database:
+        upgrade(database)
+        with database.begin() as session:
+            store_reference(session, stream="größe")
+
+    def said(*arguments: str) -> str:
+        command = [sys.executable, "-m", "monitor", "reference", *arguments]
+        environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert "gr??e" in said("list")
+    assert json.loads(said("list", "--json"))["active_for"] == ["größe"]
 
 
 def test_the_demo_says_at_once_that_its_port_is_taken(run: Run) -> None:
