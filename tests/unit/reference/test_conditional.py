@@ -233,6 +233,7 @@ def test_a_q_that_ignores_the_query_has_learned_nothing() -> None:
 def test_every_one_of_the_conditions_must_hold_to_have_learned(change: dict[str, float]) -> None:
     report = QReport(500, 500, 9, -9.0, -9.5, mi_matched=0.5, mi_matched_stderr=0.1, mi_shuffled=0)
     assert report.has_learned
+    assert replace(report, mi_matched_stderr=0.24).has_learned  # twice that is below 0.5
     assert not replace(report, **change).has_learned
 
 
