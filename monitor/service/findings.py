@@ -6,7 +6,7 @@ from datetime import datetime
 
 from monitor.records import Measurement, Signal, Verdict
 from monitor.service.case import RankedSlice
-from monitor.service.verdict import about, in_words
+from monitor.service.verdict import about, in_words, reason_in_words
 from monitor.store.history import Run
 
 LOOKS = {
@@ -168,7 +168,7 @@ def _answers(found: Findings) -> list[str]:
 
 
 def _answers_without_targets(found: Findings, emi: Measurement | None) -> str:
-    why = emi.reason if emi is not None and emi.reason else "not measured"
+    why = reason_in_words(emi.reason if emi is not None else None)
     told = found.measurements.get(Signal.MI_QUERY_RESPONSE)
     if told is not None and _drifts(told):
         return (
@@ -232,4 +232,5 @@ def _excess(m: Measurement) -> float:
 
 
 def _reason(measurements: Mapping[Signal, Measurement]) -> str:
-    return next((m.reason for m in measurements.values() if m.reason), "nothing was measured")
+    reasons = (reason_in_words(m.reason) for m in measurements.values() if m.reason)
+    return next(reasons, "nothing was measured")

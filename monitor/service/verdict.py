@@ -42,6 +42,11 @@ def about(slice_key: str) -> list[str]:
     return [] if slice_key == ALL else [f"Of {slice_key} alone:"]
 
 
+def reason_in_words(reason: str | None) -> str:
+    """Why there is no value, as people write it."""
+    return (reason or "not measured").replace("_", " ")
+
+
 def _whether_logging_changed(whole: Mapping[Signal, Measurement]) -> list[str]:
     """Nothing where it has not: it is no question that people ask, but an answer to two of them."""
     logging = whole.get(Signal.IMAGE_LOGGING)
@@ -86,7 +91,7 @@ def _whether_answers_got_worse(whole: Mapping[Signal, Measurement]) -> str:
                 "Have the answers got worse? Without targets EMI is unknown, but responses have "
                 "less to do with their queries than they used to."
             )
-        why = emi.reason if emi is not None else "not measured"
+        why = reason_in_words(emi.reason if emi is not None else None)
         return f"Have the answers got worse? EMI is unknown ({why})."
     figure = f"EMI {emi.value:.3f} ± {emi.stderr or 0:.3f}, normally {emi.null_mean:.3f}"
     newest = max(m.window for m in whole.values())
@@ -130,4 +135,5 @@ def _is_known(m: Measurement | None) -> bool:
 
 
 def _reason(whole: Mapping[Signal, Measurement]) -> str:
-    return next((m.reason for m in whole.values() if m.reason), "no signal could be computed")
+    reasons = (reason_in_words(m.reason) for m in whole.values() if m.reason)
+    return next(reasons, "no signal could be computed")

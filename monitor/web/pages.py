@@ -107,7 +107,7 @@ def page_routes(parts: PageParts, pages: Pages) -> APIRouter:
             standing=standing,
             look=look,
             why=why,
-            verdict=in_words(state.measurements) if measured else [],
+            verdict=in_words(state.measurements, asked.slice_key) if measured else [],
             of_slice=state_of(measured),
             timeline=timeline,
             lane=lane(timeline),

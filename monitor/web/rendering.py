@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from monitor.service.verdict import reason_in_words
 from monitor.web.assets import Assets
 from monitor.web.session import visitor
 from monitor.web.words import STATES, WORDINGS, wording
@@ -68,7 +69,7 @@ def make_templates(assets: Assets) -> Environment:
         sentence=sentence,
         name=name,
         plain=plain,
-        words=words,
+        words=reason_in_words,
         wording=wording,
     )
     return environment
@@ -155,11 +156,6 @@ def said(text: str | None) -> Markup:
 def plain(text: str) -> str:
     """A name where no markup can be: in titles, choices and what is read aloud."""
     return _INVISIBLE.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
-
-
-def words(reason: str | None) -> str:
-    """Why there is no value, as people write it."""
-    return (reason or "not measured").replace("_", " ")
 
 
 def sentence(message: str) -> str:

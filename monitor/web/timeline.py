@@ -97,7 +97,7 @@ def read_timeline(
             Line(signal, tuple(of_signal))
             for signal, of_signal in groupby(points, key=lambda p: p.signal)
         ),
-        drifting=tuple(Span(starts[a], starts[b] + length) for a, b in drifting),
+        drifting=tuple(_span(starts, length, a, b) for a, b in drifting),
         persistent=tuple(Span(starts[a], starts[b] + length) for a, b in persistent),
         activations=tuple(sorted(activations, key=lambda a: a.activated_at)),
         acknowledgements=tuple(notes),
@@ -169,6 +169,12 @@ def _runs(starts: Sequence[datetime], marked: Sequence[datetime]) -> list[tuple[
             found.append((place, place + count - 1))
         place += count
     return found
+
+
+def _span(starts: Sequence[datetime], length: timedelta, first: int, last: int) -> Span:
+    """From where what is new in the first window begins, as pages say of a drift "since"."""
+    calm_until = starts[first - 1] + length if first else starts[first]
+    return Span(max(starts[first], calm_until), starts[last] + length)
 
 
 def _merged(spans: Iterable[Span], gap_seconds: float) -> list[Span]:

@@ -150,6 +150,8 @@ def test_the_three_questions_are_answered_apart(measured: Site) -> None:
 def test_a_slice_can_be_chosen(measured: Site) -> None:
     page = stream_page(measured, slice="tenant=t1")
     assert '<option value="tenant=t1" selected>' in page
+    verdict = page.partition('aria-label="Verdict"')[2].partition("</section>")[0]
+    assert "Of tenant=t1 alone:" in verdict
 
 
 def test_windows_lead_to_their_pages(measured: Site) -> None:

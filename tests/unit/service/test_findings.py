@@ -102,8 +102,8 @@ def test_what_is_unknown_is_never_called_calm() -> None:
         )
     ]
     assert told(*unknown) == (
-        "Whether the traffic has changed is unknown: no_targets.",
-        "Whether answers got worse is unknown: no_targets.",
+        "Whether the traffic has changed is unknown: no targets.",
+        "Whether answers got worse is unknown: no targets.",
         "How bad could it be? Unknown.",
     )
 

@@ -83,8 +83,8 @@ def test_too_little_data_is_never_called_calm() -> None:
     unknown = [replace(m, verdict=Verdict.INSUFFICIENT, value=None, reason="too_few") for m in CALM]
     words = in_words(unknown)
     assert words == [
-        "Has the traffic changed? Too little is known: too_few.",
-        "Have the answers got worse? EMI is unknown (too_few).",
+        "Has the traffic changed? Too little is known: too few.",
+        "Have the answers got worse? EMI is unknown (too few).",
         "How bad could it be? Unknown.",
     ]
 

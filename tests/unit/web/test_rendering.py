@@ -18,7 +18,6 @@ from monitor.web.rendering import (
     span,
     times,
     utc,
-    words,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -55,10 +54,6 @@ def test_what_cannot_be_seen_is_named(text: str, code: str) -> None:
 
 def test_what_cannot_be_seen_is_named_also_where_no_markup_can_be() -> None:
     assert plain("a\u202e<b\u200b") == "a[U+202E]<b[U+200B]"
-
-
-def test_why_there_is_no_value_is_told_in_words() -> None:
-    assert (words("too_few_events"), words(None)) == ("too few events", "not measured")
 
 
 def test_what_went_wrong_is_told_in_whole_sentences() -> None:

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.web.timeline import MAX_SPANS, MAX_WINDOWS, _runs, _thinned
+from monitor.web.timeline import MAX_SPANS, MAX_WINDOWS, Span, _runs, _span, _thinned
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def every(count: int) -> list[datetime]:
@@ -28,6 +29,13 @@ def test_successive_windows_are_one_run() -> None:
 def test_runs_cover_exactly_what_is_marked(marks: list[bool]) -> None:
     covered = {i for first, last in runs(marks) for i in range(first, last + 1)}
     assert covered == {i for i, mark in enumerate(marks) if mark}
+
+
+def test_a_drift_begins_with_what_the_calm_window_before_it_did_not_hold() -> None:
+    starts = every(6)
+    assert _span(starts, HOUR, 2, 5) == Span(starts[1] + HOUR, starts[5] + HOUR)
+    assert _span(starts, HOUR, 0, 0) == Span(starts[0], starts[0] + HOUR)
+    assert _span([START, START + 3 * HOUR], HOUR, 1, 1).start == START + 3 * HOUR
 
 
 def test_few_windows_are_all_shown() -> None:
