@@ -35,6 +35,7 @@ from monitor.traffic.formats.wire import Caps, Format, Reason, Record, Wire
 from monitor.traffic.sampling import Kept, PaneSampler, is_chosen
 
 log = structlog.get_logger()
+STREAMS_FULL = "no further stream is watched; raise sampling.max_streams, or look at streams.by"
 MAX_AHEAD = timedelta(minutes=5)  # how far a client's clock may be ahead of ours
 KNOWN_PANES_MAX = 20_000
 MAX_QUARANTINED_PER_BATCH = 50
@@ -128,6 +129,7 @@ class Intake:
         self._caps = Caps(images=files.limits)
         self._lock = Lock()
         self._streams: set[str] | None = None
+        self._is_told_full = False
         self._times: dict[tuple[str, str], Times] = {}
         # Thresholds of full panes only fall, so a forgotten or old one admits too much, which the
         # store drops again.
@@ -216,6 +218,9 @@ class Intake:
             found.new_streams.add(stream)
             return True
         found.outcomes[OVER_STREAM_CAP] += 1
+        if not self._is_told_full:
+            self._is_told_full = True
+            log.warning("streams_full", max_streams=self.rules.max_streams, remedy=STREAMS_FULL)
         return False
 
     def _is_late(self, time: datetime, newest: datetime, lateness: timedelta) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
@@ -286,6 +287,14 @@ def test_streams_beyond_the_cap_are_refused_and_known_ones_go_on(database: Datab
     assert first.outcomes["over_stream_cap"] == again.outcomes["over_stream_cap"] == 3
     with database.read() as session:
         assert sorted(known_streams(session)) == ["s0", "s1"]
+
+
+def test_that_a_stream_is_refused_is_told_once(database: Database) -> None:
+    intake = make_intake(database, max_streams=1)
+    with structlog.testing.capture_logs() as logs:
+        for name in ("one", "two", "three", "two"):
+            admit(intake, [exchange(name, stream=name)])
+    assert [(e["event"], e["log_level"]) for e in logs] == [("streams_full", "warning")]
 
 
 def test_the_cap_counts_streams_of_every_source_and_of_before_a_restart(
