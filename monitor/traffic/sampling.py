@@ -27,7 +27,7 @@ def is_chosen(share: float, stream: str, exchange_id: str) -> bool:
 
     It has nothing to do with the priority that exchanges are kept by; replicas agree on it.
     """
-    name = f"{stream}\0{exchange_id}".encode(errors="surrogatepass")
+    name = f"{stream}\0{exchange_id}".encode()
     digest = blake2b(name, digest_size=_CHOICE_BYTES, person=b"chosen").digest()
     return int.from_bytes(digest) < share * _CHOICES
 
