@@ -44,6 +44,13 @@ def test_it_starts_the_daemon_with_the_settings_that_it_keeps_in_its_own_folders
     assert values("WorkingDirectory") == ["%S/mllm-monitor"]
 
 
+def test_it_is_started_again_until_its_database_is_there() -> None:
+    assert values("Restart") == ["on-failure"]
+    assert values("RestartPreventExitStatus") == []
+    (seconds,) = values("RestartSec")
+    assert int(seconds) * 5 > 10  # systemd gives up after five starts within ten seconds
+
+
 def test_secrets_come_from_a_file_that_may_be_missing() -> None:
     assert values("EnvironmentFile") == ["-/etc/mllm-monitor/environment"]
     assert not [line for line in values("Environment") if "TOKEN" in line or "DATABASE" in line]
