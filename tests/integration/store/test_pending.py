@@ -108,6 +108,20 @@ def test_only_panes_before_the_watermark_of_their_stream_are_claimed(session: Se
     assert claim_pending(session, 10, NOW, HOUR, closed_only={}) == []
 
 
+def test_a_stream_that_is_behind_holds_no_other_back(session: Session) -> None:
+    for stream in (STREAM, "other"):
+        keep(
+            session,
+            *(
+                candidate(f"e{n}", n, in_pane=n, stream=stream, text=f"{stream} {n}")
+                for n in range(4)
+            ),
+        )
+    marks = {STREAM: pane(1), "other": pane(3)}
+    closed = claim_pending(session, 10, NOW, HOUR, closed_only=marks)
+    assert sorted(s.text for s in closed) == [f"{STREAM} 0", "other 0", "other 1", "other 2"]
+
+
 def test_vectors_come_back_and_end_the_wait(session: Session) -> None:
     keep(session, candidate("a", 1))
     (claimed,) = claim(session)
@@ -123,6 +137,18 @@ def test_new_vectors_are_a_change_of_their_pane(session: Session) -> None:
     keep(session, candidate("a", 1), candidate("b", 2))
     embed(session)
     assert [s.revision for s in pane_states(session, STREAM, pane(0), pane(2))] == [2, 2]
+
+
+def test_novelty_is_that_of_each_sample(session: Session) -> None:
+    keep(session, *(candidate(f"e{n}", n, text=f"{n}") for n in range(3)))
+    ids = {s.text: s.id for s in claim(session)}
+    record_novelty(session, "r", [(ids["0"], 0.1, None), (ids["2"], None, 0.3)])
+    samples = window_samples(session, STREAM, pane(0), pane(1))
+    assert [(s.novelty_v, s.novelty_t, s.novelty_reference) for s in samples] == [
+        (0.1, None, "r"),
+        (None, None, None),
+        (None, 0.3, "r"),
+    ]
 
 
 def test_vectors_of_a_displaced_sample_are_dropped(session: Session) -> None:

@@ -82,6 +82,13 @@ def test_an_exchange_that_is_kept_is_a_duplicate_in_any_pane(session: Session) -
     assert kept(session) == ["a", "b"]
 
 
+def test_a_sample_says_whether_it_has_a_target_and_whose(session: Session) -> None:
+    keep(session, candidate("with", 1, target="y"), candidate("without", 2))
+    row = SampleRow
+    rows = session.execute(select(row.exchange_id, row.has_target, row.target_source))
+    assert {tuple(found) for found in rows} == {("with", True, "logged"), ("without", False, None)}
+
+
 def test_no_candidates_are_no_change(session: Session) -> None:
     assert keep_candidates(session, [], 10, NOW) == KeepOutcome()
 
