@@ -68,7 +68,7 @@ def test_an_entropy_factor_that_is_none_is_refused(bad: float) -> None:
 
 
 INPUTS = {"visual": 0.2, "textual": 0.05}
-ALL = INPUTS | {"gap_window": 0.1}
+GAPS = {"gap_reference": 0.03, "gap_window": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ ALL = INPUTS | {"gap_window": 0.1}
     [
         (input_bound, INPUTS),
         (input_bound, {"visual": None, "textual": 0.05}),
-        (partial(emid_bound_unscaled, gap_reference=0.03), ALL),
-        (partial(emid_bound, gap_reference=0.03, entropy_factor=7), ALL),
+        (emid_bound_unscaled, INPUTS | GAPS),
+        (partial(emid_bound, entropy_factor=7), INPUTS | GAPS),
     ],
 )
 def test_a_bound_rises_with_each_divergence_as_its_slopes_say(
@@ -88,7 +88,7 @@ def test_a_bound_rises_with_each_divergence_as_its_slopes_say(
         (bound(**(at | {name: d + step})).value - bound(**at).value) / step
         for name, d in given.items()
     ]
-    terms = {("output_gap_window" if k == "gap_window" else k): d for k, d in given.items()}
+    terms = {f"output_{name}" if name in GAPS else name: d for name, d in given.items()}
     slopes = bound(**at).slopes(terms)
     assert slopes is not None
     assert list(slopes.values()) == pytest.approx(numeric, rel=1e-5)
