@@ -13,9 +13,10 @@ from monitor.cli.program import program
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "deploy" / "runbooks").glob("*.md"))
-# In a block of code a line, in text what stands between backquotes; perhaps run by another program.
+# A line in a block of code, or what stands between backquotes; perhaps run by another program.
 SHOWN = re.compile(
-    r"^ *(?:.*(?:/bin/| -- ))?mllm-monitor (.+)$|`(?:[^`\n]*(?:/bin/| -- ))?mllm-monitor ([^`\n]+)`",
+    r"^ *(?:.*(?:/bin/| -- ))?mllm-monitor (.+)$"
+    r"|`(?:[^`\n]*(?:/bin/| -- ))?mllm-monitor ([^`\n]+)`",
     re.MULTILINE,
 )
 
