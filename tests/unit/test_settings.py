@@ -1,3 +1,5 @@
+import re
+import textwrap
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -204,6 +206,16 @@ def test_a_label_that_slices_are_made_of_must_be_kept(tmp_path: Path) -> None:
 
 def test_the_example_file_holds_the_defaults() -> None:
     assert load_settings(ROOT / "deploy" / "monitor.example.yaml", {}) == Settings()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+def test_settings_that_a_page_shows_are_taken(tmp_path: Path, page: str) -> None:
+    blocks = re.findall(
+        r"^ *```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert blocks
+    for block in blocks:
+        load_settings(write(tmp_path, textwrap.dedent(block)), {})
 
 
 def test_every_setting_is_in_the_docs_and_in_the_example() -> None:
