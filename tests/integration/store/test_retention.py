@@ -1,14 +1,17 @@
 from datetime import datetime
 
+import pytest
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from monitor.records import ReferenceSample
+from monitor.records import ReferenceSample, Rejection
 from monitor.store.keeping import keep_candidates
 from monitor.store.panes import count_exchanges, pane_states
 from monitor.store.pending import MAX_ATTEMPTS, claim_pending, record_image_vectors
+from monitor.store.quarantine import quarantine
 from monitor.store.references import reference_samples, save_reference
 from monitor.store.retention import (
+    StoredContent,
     collect_images,
     forget_content,
     forget_early_targets,
@@ -16,6 +19,7 @@ from monitor.store.retention import (
     forget_pictures,
     forget_samples,
     orphaned_images,
+    stored_content,
 )
 from monitor.store.samples import window_samples
 from monitor.store.streams import ensure_streams
@@ -131,6 +135,32 @@ def test_content_of_references_goes_too(session: Session) -> None:
     assert reference_samples(session, "b" * 64) == [exchange]
 
 
+def test_what_is_stored_of_what_was_said_is_counted_with_the_time_of_the_oldest(
+    session: Session,
+) -> None:
+    assert stored_content(session) == StoredContent(0, 0, 0, 0, 0, oldest=None)
+    keep_at(session, NOW, "a", 0, "h")
+    record_image_vectors(session, DIGEST, [("h", b"z", b"small", None)])
+    keep_at(session, LATER, "b", 1, "k")
+    keep_candidates(session, [candidate("c", 2, in_pane=2, images=[image("l", None)])], 9, LATER)
+    exchange = ReferenceSample(0, "e", "density", "q", "a", "y", b"small")
+    empty = ReferenceSample(1, "f", "density")
+    save_reference(session, version("a" * 64), {}, [exchange, empty])
+    refused = Rejection("broken_json", "x", "y")
+    for at in (LATER, LATER + HOUR):
+        quarantine(session, "file", "p", [refused], at)
+    assert stored_content(session) == StoredContent(
+        3, 2, len(b"small") + len(b"file"), 2, 1, oldest=NOW
+    )
+    embed(session)
+    forget_content(session, LATER)
+    assert stored_content(session).exchanges == 2
+    assert stored_content(session).oldest == NOW  # the picture, and the reference
+    forget_pictures(session, LATER)
+    forget_content(session, LATER)
+    assert (stored_content(session).images, stored_content(session).oldest) == (1, LATER)
+
+
 def test_old_samples_go_with_their_panes(session: Session) -> None:
     ensure_streams(session, [STREAM], NOW)
     count_exchanges(session, {(STREAM, pane(number)): 1 for number in range(4)})
@@ -153,9 +183,12 @@ def test_samples_of_one_stream_do_not_take_those_of_another(session: Session) ->
     assert len(due_windows(session, "other", HOUR, HOUR, START + HOUR)) == 1
 
 
-def test_panes_that_come_late_do_not_make_what_was_forgotten_due_again(session: Session) -> None:
+@pytest.mark.parametrize("in_order", [True, False])
+def test_panes_that_come_late_do_not_make_what_was_forgotten_due_again(
+    session: Session, *, in_order: bool
+) -> None:
     ensure_streams(session, [STREAM], NOW)
-    for number in (30, 2):  # the newer one was stored first
+    for number in sorted((2, 30), reverse=not in_order):
         keep_at(session, NOW, f"e{number}", number)
         forget_samples(session, LATER)
     count_exchanges(session, {(STREAM, pane(number)): 1 for number in (3, 29)})
