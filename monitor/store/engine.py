@@ -147,8 +147,10 @@ def open_database(url: str) -> Database:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # of a port that is no number
         raise StoreError(_expected("a URL that cannot be parsed")) from None  # it may hold secrets
+    if parsed.drivername in _SQLITE and parsed.host:
+        raise StoreError(_expected("two slashes before the file: three name one in this folder"))
     if parsed.drivername in _SQLITE:
         return _open_sqlite(parsed)
     if parsed.drivername in _POSTGRESQL:

@@ -162,6 +162,8 @@ def test_the_module_runs_too() -> None:
         (["--config", "odd.yaml", "run"], "mood: unknown setting"),
         (["--config", "scheme.yaml", "reference", "list"], "database.url must be like sqlite"),
         (["--config", "folder.yaml", "reference", "list"], "cannot open the database"),
+        (["--config", "port.yaml", "reference", "list"], "got a URL that cannot be parsed"),
+        (["--config", "slashes.yaml", "reference", "list"], "got two slashes before the file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -173,6 +175,8 @@ def test_a_mistake_is_one_line_that_says_what_is_wrong(
     write(tmp_path / "list.yaml", "[1]")
     write(tmp_path / "odd.yaml", "mood: fine")
     write(tmp_path / "scheme.yaml", "database: {url: 'mysql://host/name'}")
+    write(tmp_path / "port.yaml", "database: {url: 'postgresql://host:port/name'}")
+    write(tmp_path / "slashes.yaml", "database: {url: 'sqlite://made.db'}")
     write(tmp_path / "folder.yaml", f"database: {{url: 'sqlite:///{tmp_path}'}}")
     write(tmp_path / "made.yaml", "database: {url: 'sqlite:///made.db'}")
     write(tmp_path / "text.yaml", "database: {url: 'sqlite:///good.jsonl'}")
