@@ -253,6 +253,11 @@ def test_the_mean_share_is_that_of_the_windows() -> None:
     assert shares(np.array([10, 20, 60]), 100).mean(50) == pytest.approx(0.3)
 
 
+def test_a_share_of_one_event_has_a_null_and_one_of_none_has_not() -> None:
+    windows = shares(np.array([10, 20, 60]), 100).windows
+    assert [windows.at(n) is None for n in (0, 1)] == [True, False]
+
+
 def test_shares_that_never_vary_still_allow_for_chance() -> None:
     law = shares(np.ones(60, dtype=np.int64), 100)
     rare = law.decide(2, 100, direction=Direction.HIGH, alpha=1e-3)

@@ -160,6 +160,12 @@ def test_the_variance_of_one_size_falls_as_one_over_n_raised_by_half_its_error()
     assert single.variance(np.array([20, 800])) == pytest.approx([raised / 20, raised / 800])
 
 
+def test_two_sizes_are_too_few_to_tell_two_powers_of_n_apart() -> None:
+    steep = Null.of(SIZES[:2], np.array([[0.0, 3.0], [0.0, 1.0]]), pool=POOL, whole=0.0)
+    few, many = steep.variance(np.array([20, 800]))
+    assert few / many == pytest.approx(800 / 20)
+
+
 @pytest.mark.parametrize("n", [25, 100, 400, 1200])
 def test_the_variance_is_raised_by_half_of_what_it_scatters(n: int) -> None:
     rng, trials, m = np.random.default_rng(6), 1500, 50
@@ -253,6 +259,8 @@ def test_a_null_survives_being_stored_as_arrays() -> None:
 @pytest.mark.parametrize(
     ("sizes", "draws", "whole"),
     [
+        ([[25, 50]], np.zeros((1, 2, 9)), 0.0),
+        ([25, 50], np.zeros((2, 2, 9)), 0.0),
         ([25, 50], np.zeros((3, 9)), 0.0),
         ([25, 50], np.zeros((2, 1)), 0.0),
         ([50, 25], np.zeros((2, 9)), 0.0),
@@ -265,7 +273,7 @@ def test_a_null_survives_being_stored_as_arrays() -> None:
     ],
 )
 def test_draws_that_make_no_null_are_refused(
-    sizes: list[int], draws: npt.NDArray[np.float64], whole: float
+    sizes: npt.ArrayLike, draws: npt.NDArray[np.float64], whole: float
 ) -> None:
     with pytest.raises(ValueError, match=r"draws|sizes"):
         Null.of(np.array(sizes, dtype=np.int64), draws, pool=POOL, whole=whole)
