@@ -78,7 +78,9 @@ def calibrate(
 @click.option("--strengths", default="1,3,5", show_default=True, help="From 1 to 5.")
 @click.option("--fractions", default="0.1,0.3,1", show_default=True, help="Of the traffic.")
 @click.option("--trials", default=40, show_default=True, type=COUNT, help="Windows of each.")
-@click.option("--seed", default=0, type=click.IntRange(min=0), help="Seed of all chance.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Seed of all chance."
+)
 @click.option("--picture", type=PATH, help="File, .png or .svg.")
 @AS_JSON
 @click.pass_obj

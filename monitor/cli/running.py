@@ -115,6 +115,10 @@ def simulate(
 ) -> None:
     """Write labelled image and text traffic made from a seed, with drift on demand.
 
+    KIND is blur, noise, frost, contrast, jpeg, sketch or texture of images, typos, synonyms,
+    truncation, code_switching or language of texts, wrong_image, shuffled_answers, or
+    worse_responder; severity is 1 to 5, 3 unless given, and share that of the exchanges.
+
     What is posted to a daemon carries the first token of MLLM_MONITOR_HTTP__TOKENS.
     """
     from monitor.commands.simulate import Wish, is_address, write_traffic

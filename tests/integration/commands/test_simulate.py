@@ -1,6 +1,7 @@
 """``simulate``: exchanges as they come, written or posted to whoever takes them."""
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from monitor.cli.program import program
 from monitor.commands.simulate import Wish, write_traffic
 from monitor.errors import MonitorError
+from monitor.simulate.traffic import DriftKind
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -59,6 +63,11 @@ def wish(
     out: str, *, start: datetime | None = START, per_minute: float = 60, token: bytes | None = None
 ) -> Wish:
     return Wish(7, 4, start, per_minute, "simulated", (), out, token)
+
+
+def test_help_names_every_kind_of_drift() -> None:
+    said = CliRunner().invoke(program, ["simulate", "--help"]).output
+    assert {kind.value for kind in DriftKind} <= set(re.findall(r"\w+", said))
 
 
 def test_what_is_posted_is_what_a_file_would_hold(taker: Taker, tmp_path: Path) -> None:
