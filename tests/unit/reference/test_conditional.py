@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,10 +301,21 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path, content: obje
         load_club_checkpoint(tmp_path / "q.pt")
 
 
-def test_a_checkpoint_that_would_run_code_is_refused(tmp_path: Path) -> None:
-    torch.save({"p_mu": Path("x")}, tmp_path / "q.pt")
+class MakesAFolder:
+    """What an unpickler that trusts its file would make a folder for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_before_it_does(tmp_path: Path) -> None:
+    torch.save({"p_mu": MakesAFolder(tmp_path / "made")}, tmp_path / "q.pt")
     with pytest.raises(ConditionalError, match="no checkpoint"):
         load_club_checkpoint(tmp_path / "q.pt")
+    assert not (tmp_path / "made").exists()
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
