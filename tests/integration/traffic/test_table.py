@@ -164,17 +164,17 @@ def test_a_batch_ends_after_so_many_rows_or_bytes_and_says_whether_that_was_all(
     application: Application, size: int
 ) -> None:
     application.insert(*range(1, 5))
-    source = table(application)
-    source.ready({})
-    application.seconds.now += SETTLE
-    (rows,) = source.ready({})
-    by_rows = source.read(rows, 0, 3, 2**20)
-    assert (len(by_rows.lines), by_rows.next_offset, by_rows.at_end) == (3, 4, False)
-    by_bytes = source.read(rows, 2, 100, size)
-    assert sum(map(len, by_bytes.lines[:-1])) < size
-    assert by_bytes.at_end == (by_bytes.next_offset == 5)
-    rest = source.read(rows, 4, 1, 2**20)
-    assert (len(rest.lines), rest.next_offset, rest.at_end) == (1, 5, True)
+    with table(application) as source:
+        source.ready({})
+        application.seconds.now += SETTLE
+        (rows,) = source.ready({})
+        by_rows = source.read(rows, 0, 3, 2**20)
+        assert (len(by_rows.lines), by_rows.next_offset, by_rows.at_end) == (3, 4, False)
+        by_bytes = source.read(rows, 2, 100, size)
+        assert sum(map(len, by_bytes.lines[:-1])) < size
+        assert by_bytes.at_end == (by_bytes.next_offset == 5)
+        rest = source.read(rows, 4, 1, 2**20)
+        assert (len(rest.lines), rest.next_offset, rest.at_end) == (1, 5, True)
 
 
 # --- what rows hold
