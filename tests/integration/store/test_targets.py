@@ -48,6 +48,23 @@ def count(session: Session, table: type) -> int:
     return session.scalar(select(func.count()).select_from(table)) or 0
 
 
+def test_an_exchange_takes_its_own_early_target_and_leaves_the_others(session: Session) -> None:
+    for stream, name in ((STREAM, "a"), (STREAM, "b"), ("other", "a"), ("", "c")):
+        set_target(session, stream, name, f"{name} of {stream}", NOW)
+    keep(session, called("a"))
+    assert count(session, EarlyTargetRow) == 3
+    keep(session, called("b"), called("c"), called("a", stream="other"))
+    assert targets(session) == {"a": f"a of {STREAM}", "b": f"b of {STREAM}", "c": "c of "}
+    assert targets(session, "other") == {"a": "a of other"}
+
+
+def test_the_teachers_answer_is_given_to_the_sample_that_it_was_asked_of(session: Session) -> None:
+    keep(session, called("a"), called("b"))
+    samples = {s.exchange_id: s.id for s in window_samples(session, STREAM, pane(0), pane(1))}
+    assert set_teacher_target(session, samples["b"], "A car.")
+    assert targets(session) == {"a": None, "b": "A car."}
+
+
 @pytest.mark.parametrize("stream", [STREAM, ""])
 @pytest.mark.parametrize("name", ["a", "response-a", "trace-a"])
 @pytest.mark.parametrize("is_early", [False, True])

@@ -91,6 +91,25 @@ def test_everything_of_an_exchange_that_is_stored_is_redacted() -> None:
     assert Privacy(ALL).target(LateTarget("a", "llava", mail)).target == gone
 
 
+def test_the_settings_name_what_is_kept_and_what_is_redacted() -> None:
+    keep = ["text", "thumbnails", "labels.tenant", "labels.language"]
+    privacy = Privacy.of(keep, ["email"], {"ward": r"ward \d+"})
+    assert privacy == Privacy(
+        redact=Redactor({"ward": r"ward \d+"}, ("email",)),
+        content=frozenset({"text"}),
+        labels=frozenset({"tenant", "language"}),
+        thumbnails=True,
+        excerpts=False,
+    )
+    assert privacy.dropped == {"response", "target"}
+    least = Privacy.of(["labels.*", "excerpts"], [], {})
+    assert least == Privacy(content=frozenset(), labels=None, thumbnails=False, excerpts=True)
+
+
+def test_only_the_built_in_patterns_that_are_named_are_searched_for() -> None:
+    assert Redactor(builtin=("card",))("ann@example.org") == "ann@example.org"
+
+
 def test_only_labels_that_are_listed_are_kept() -> None:
     privacy = Privacy.of(["text", "labels.tenant"], [], {})
     found = privacy.exchange(exchange(labels={"tenant": "acme", "user": "ann"}))
