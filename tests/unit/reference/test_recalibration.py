@@ -10,7 +10,8 @@ from scipy.stats import f
 from monitor.records import Signal
 from monitor.reference.artefact import digest_of
 from monitor.reference.build import BuiltReference
-from monitor.reference.recalibration import PastWindow, with_burn_in
+from monitor.reference.image_states import STATES
+from monitor.reference.recalibration import PastWindow, redrawn, with_burn_in
 from monitor.reference.signals import Estimate
 from monitor.reference.stored_nulls import resampled_null
 from monitor.stats import BurnIn, ShareBurnIn, dependence
@@ -55,13 +56,15 @@ def test_windows_are_dispersed_beyond_what_a_ratio_of_variances_reaches_once_in_
 def test_windows_of_shares_are_compared_with_what_their_events_make_sure(
     built: BuiltReference,
 ) -> None:
-    counts = np.random.default_rng(2).binomial(N, 0.8, WINDOWS)
+    sigma = (N * 0.8 * 0.2) ** 0.5
+    counts = np.rint(N * 0.8 + 1.42 * sigma * SHAPE / SHAPE.std(ddof=1)).clip(max=N)
     shares = (counts / N).tolist()
     _, (found,) = with_burn_in(built.arrays, past(shares, IMAGES), needed=WINDOWS)
     burn_in = ShareBurnIn.of(np.full(WINDOWS, N), np.array(shares)).windows
-    limit = f.isf(1e-3, WINDOWS - 1, WINDOWS * N - 1) ** 0.5
+    limit, of_one_window = f.isf(1e-3, WINDOWS - 1, [WINDOWS * N - 1, N - 1]) ** 0.5
     assert found.dispersion == pytest.approx(burn_in.dispersion())
-    assert found.is_dispersed == (found.dispersion > limit)
+    assert limit < found.dispersion < of_one_window
+    assert found.is_dispersed
 
 
 def test_a_signal_that_too_few_windows_have_a_value_for_keeps_what_was_drawn(
@@ -84,3 +87,22 @@ def test_past_windows_judge_in_the_place_of_draws_and_a_second_burn_in_in_that_o
     assert np.asarray(null.at(N))[:-1].tolist() == pytest.approx(values[:-1])
     assert np.isnan(np.asarray(null.at(N))[-1])
     assert not isinstance(reference.share_nulls[IMAGES], ShareBurnIn)
+
+
+def test_drawing_anew_forgets_past_windows(built: BuiltReference) -> None:
+    arrays, _ = with_burn_in(built.arrays, past(spread(built, 1.0)), needed=WINDOWS)
+    again = redrawn(arrays, draws=DRAWS, seed=0, smallest_window=20, workers=1)
+    assert digest_of(again, ENCODER) == built.digest
+
+
+@pytest.mark.parametrize("needed", [WINDOWS, WINDOWS + 1])
+def test_states_of_images_are_taken_from_as_many_windows_as_are_needed(
+    built: BuiltReference, needed: int
+) -> None:
+    counts = (N - 5, 5, *[0] * (len(STATES) - 2))
+    logged = [
+        {**window, Signal.IMAGE_LOGGING: Estimate(N, 0.1, counts=counts)}
+        for window in past([None] * WINDOWS)
+    ]
+    _, observed = with_burn_in(built.arrays, logged, needed=needed)
+    assert [o.windows for o in observed] == ([WINDOWS] if needed == WINDOWS else [])
