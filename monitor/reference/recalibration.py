@@ -115,9 +115,8 @@ def _observed(
 
 
 def _states_observed(counts: Ints) -> Observed:
-    """Of ``(k, S)`` windows and states, by the state that varies most by chance."""
-    sizes, totals = counts.sum(axis=1), counts.sum(axis=0)
-    most = int(np.argmax(totals * (totals.sum() - totals)))
+    """Of ``(k, S)`` windows and states, by the most frequent state: it varies most by chance."""
+    sizes, most = counts.sum(axis=1), int(counts.sum(axis=0).argmax())
     shares = ShareBurnIn.of(sizes, counts[:, most] / sizes).windows
     return _compared(Signal.IMAGE_LOGGING, shares, int(sizes.sum()))
 

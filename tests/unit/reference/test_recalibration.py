@@ -41,7 +41,7 @@ def spread(built: BuiltReference, dispersion: float) -> list[float]:
     return (null.mean(N) + off).tolist()
 
 
-@pytest.mark.parametrize(("times", "is_dispersed"), [(0.99, False), (1.01, True)])
+@pytest.mark.parametrize(("times", "is_dispersed"), [(0.9999, False), (1.0001, True)])
 def test_windows_are_dispersed_beyond_what_a_ratio_of_variances_reaches_once_in_a_thousand(
     built: BuiltReference, times: float, *, is_dispersed: bool
 ) -> None:
@@ -99,10 +99,14 @@ def test_drawing_anew_forgets_past_windows(built: BuiltReference) -> None:
 def test_states_of_images_are_taken_from_as_many_windows_as_are_needed(
     built: BuiltReference, needed: int
 ) -> None:
-    counts = (N - 5, 5, *[0] * (len(STATES) - 2))
+    law = [0.2, 0.7, 0.1, *[0] * (len(STATES) - 3)]
+    counts = np.random.default_rng(3).multinomial(N, law, WINDOWS)
     logged = [
-        {**window, Signal.IMAGE_LOGGING: Estimate(N, 0.1, counts=counts)}
-        for window in past([None] * WINDOWS)
+        {**window, Signal.IMAGE_LOGGING: Estimate(N, 0.1, counts=tuple(row))}
+        for window, row in zip(past([None] * WINDOWS), counts.tolist(), strict=True)
     ]
     _, observed = with_burn_in(built.arrays, logged, needed=needed)
-    assert [o.windows for o in observed] == ([WINDOWS] if needed == WINDOWS else [])
+    of_most = ShareBurnIn.of(np.full(WINDOWS, N), counts[:, 1] / N).windows.dispersion()
+    assert [(o.windows, o.dispersion) for o in observed] == (
+        [(WINDOWS, pytest.approx(of_most))] if needed == WINDOWS else []
+    )
