@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 from monitor.commands.case_report import put_case
-from monitor.commands.terminal import put_json, say
+from monitor.commands.terminal import no_traffic_of, put_json, say
 from monitor.errors import MonitorError, WindowNotFoundError
 from monitor.records import Signal
 from monitor.service.dissection import CaseLimits
@@ -14,13 +14,17 @@ from monitor.service.logs import configure_logs
 from monitor.service.wiring import make_investigator, opened_database, utc_now
 from monitor.settings import Settings
 from monitor.store.engine import Database
-from monitor.store.history import find_window, newest_drifting
+from monitor.store.history import list_windows, newest_drifting
+from monitor.store.streams import known_streams
 from monitor.store.windows import latest_windows
 from monitor.web.api.case_schema import CaseLine
 from monitor.web.api.parameters import moment
 from monitor.web.assets import Assets
 from monitor.web.export import Exporter
 from monitor.web.investigation import shell_of
+
+FORMS = (".html", ".json")  # of an export
+LOOKED_AT = 200  # of the newest windows, for one that holds enough to be judged
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,10 @@ def run_explain(settings: Settings, wish: Wish) -> None:
     configure_logs(level="warning", form=settings.logging.format)
     signal = None if wish.signal is None else _signal(wish.signal)
     end = None if wish.window is None else _time(wish.window)
+    if wish.export is not None and wish.export.suffix not in FORMS:
+        raise MonitorError(f"--export must end in {' or '.join(FORMS)}; got {str(wish.export)!r}")
     with opened_database(settings, must_exist=True) as database:
-        asked = _chosen(database, wish.stream, end)
+        asked = _chosen(database, wish.stream, end, settings.windows.min_samples)
         investigator = make_investigator(settings, database, utc_now)
         investigator.limits = replace(CaseLimits(), exchanges=wish.exchanges)
         asked = replace(asked, slice_key=wish.slice_key, signal=signal)
@@ -72,24 +78,33 @@ def _write(settings: Settings, exporter: Exporter, asked: CaseWish, path: Path) 
     say(f"{path} holds the case, with what users wrote and their pictures")
 
 
-def _chosen(database: Database, stream: str | None, end: datetime | None) -> CaseWish:
-    """The window that was asked for, else the newest that is out, else the newest of all."""
+def _chosen(
+    database: Database, stream: str | None, end: datetime | None, min_samples: int
+) -> CaseWish:
+    """The window that was asked for, else the newest that is out, else the newest to be judged."""
     with database.read() as session:
+        known = known_streams(session)
+        if stream is not None and known and stream not in known:
+            raise WindowNotFoundError(no_traffic_of(stream, known, "the database holds"))
         if end is None:
             found = newest_drifting(session, stream)
             if found is not None:
                 return CaseWish(found[0], found[1].end)
         newest = max(latest_windows(session), key=lambda w: w.window.end, default=None)
         name = stream or (newest.stream if newest else None)
-        if name is None or find_window(session, name) is None:
+        windows = [] if name is None else list_windows(session, name, limit=LOOKED_AT)
+        if name is None or not windows:
             whose = "" if stream is None else f" of stream {stream!r}"
             raise WindowNotFoundError(
                 f"no window{whose} has been measured yet; windows are measured once a reference is "
                 "active: `mllm-monitor reference build FILE`, then `run` or `replay`"
             )
-    if end is None:
-        say("nothing is out of its normal range; this is the newest window")
-    return CaseWish(name, end)
+    if end is not None:
+        return CaseWish(name, end)
+    judged = [w for w in windows if w.n >= min_samples]
+    if judged:
+        say("nothing is out of its normal range; this is the newest window that could be judged")
+    return CaseWish(name, (judged or windows)[0].window.end)
 
 
 def _signal(name: str) -> Signal:

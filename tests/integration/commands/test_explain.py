@@ -43,7 +43,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     mix = Mix(stream=STREAM, per_minute=10)
     cause = Drift(DriftKind.LANGUAGE, labels={"tenant": "globex"}, start=START.replace(minute=30))
     live = simulate(2, start=START, count=445, drifts=[cause], mix=mix)
-    (folder / "live.jsonl").write_bytes(b"".join(map(as_native_line, live)))
+    calm = simulate(4, start=START, count=155, mix=Mix(stream="calm", per_minute=10))
+    (folder / "live.jsonl").write_bytes(b"".join(map(as_native_line, [*live, *calm])))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for module in (reference, replay):
@@ -101,6 +102,14 @@ def test_the_case_is_exported_as_a_file_that_needs_nothing_else(
     assert 'src="data:image/jpeg;base64,' in text
     assert not [word for word in ("<script", 'src="/', 'href="/') if word in text]
     assert json.loads(data.read_text())["case"] == said
+
+
+def test_where_nothing_is_out_it_is_the_newest_window_that_holds_enough(
+    program: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert program(capsys, "explain", "--stream", "calm") == 0
+    assert program.out.splitlines()[1].startswith("2026-03-01 00:00 to 00:15 UTC, ")
+    assert "nothing is out of its normal range" in program.err
 
 
 def test_a_window_a_slice_and_a_signal_can_be_chosen(
@@ -178,9 +187,11 @@ def test_nothing_that_strangers_wrote_steers_the_terminal(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--stream", "nobody"], "no window of stream 'nobody' has been measured yet"),
+        (["--stream", "nobody"], "no traffic of stream 'nobody'; did you mean"),
+        (["--stream", "clam"], "no traffic of stream 'clam'; did you mean 'calm'?"),
         (["--window", "noon"], "--window: expected a time such as 2026-03-01T12:00:00Z"),
         (["--window", "2020-01-01T00:00:00Z"], "that holds 2020-01-01 00:00 UTC"),
+        (["--export", "case.txt"], "--export must end in .html or .json; got 'case.txt'"),
         (["--signal", "mood"], "--signal must be one of visual_discrepancy"),
         (["--slice", "tenant=nobody"], "was not measured in this window"),
     ],
