@@ -152,8 +152,15 @@ def open_waiting(seen: Seen) -> list[Route]:
     return waiting
 
 
+def asked(page: Page, waiting: list[Route]) -> Route:
+    """The request that is held back, once it is: the page shows that it waits before it asks."""
+    while not waiting:
+        page.wait_for_timeout(10)  # what the browser tells is heard in such calls alone
+    return waiting.pop()
+
+
 def let_go(page: Page, waiting: list[Route]) -> None:
-    waiting.pop().continue_()
+    asked(page, waiting).continue_()
     expect(page.locator("#exchanges")).to_be_visible(timeout=60_000)
 
 
@@ -184,14 +191,14 @@ def test_those_who_hear_a_page_are_told_once_that_the_rest_has_come(seen: Seen) 
     said = page.locator("#told[role=status]")
     expect(said).to_have_text("")
     assert page.locator("#case [role=status], #case [aria-live]").count() == 0  # it counts seconds
-    waiting.pop().continue_()
+    asked(page, waiting).continue_()
     expect(said).to_contain_text("are there now", timeout=60_000)
 
 
 def test_what_could_not_be_loaded_can_be_asked_for_again(seen: Seen) -> None:
     waiting = open_waiting(seen)
     page = seen.page
-    waiting.pop().abort()
+    asked(page, waiting).abort()
     expect(page.locator("#told")).to_contain_text("could not be loaded")
     page.get_by_role("button", name="Try again").press("Enter")
     expect(page.locator(".waiting")).to_be_visible()
