@@ -16,20 +16,12 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from monitor.errors import StoreError
+from monitor.postgresql import noticing_loss
 
 _SQLITE = ("sqlite", "sqlite+pysqlite")
 _POSTGRESQL = ("postgresql", "postgres", "postgresql+psycopg")
 _BUSY_SECONDS = 30
 _GONE_SECONDS = 60  # whoever is silent for so long amidst writing holds up the others no longer
-# A server that is lost without a word is noticed in 40 s; by the system's own rules in two hours.
-# What the URL says of these goes before.
-_NOTICE_LOSS = {
-    "connect_timeout": "10",
-    "keepalives_idle": "10",
-    "keepalives_interval": "10",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "40000",
-}
 _WRITE_LOCK = 0x6D6C6C6D  # any constant; other programs in the same database must not use it
 
 # query_only makes a write in a read transaction an error on SQLite, as it is on PostgreSQL.
@@ -189,7 +181,7 @@ def _open_sqlite(url: URL) -> Database:
 
 
 def _open_postgresql(url: URL) -> Database:
-    url = url.set(drivername="postgresql+psycopg", query={**_NOTICE_LOSS, **url.query})
+    url = noticing_loss(url.set(drivername="postgresql+psycopg"))
     engine = create_engine(url, hide_parameters=True, pool_pre_ping=True)
     event.listen(engine, "handle_error", _explain_failed_connect)
     event.listen(engine, "handle_error", _drop_row_from_message)

@@ -26,19 +26,12 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from monitor.errors import SourceError
+from monitor.postgresql import noticing_loss
 from monitor.records import Cursor
 from monitor.traffic.sources.lines import Batch
 from monitor.traffic.sources.rows import NATIVE, NEEDED, json_of, native_line
 
 RETRY_SECONDS = 10.0
-# A server that is lost without a word holds up the other sources for 40 s, and not for two hours.
-_NOTICE_LOSS = {
-    "connect_timeout": 10,
-    "keepalives_idle": 10,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 40_000,
-}
 _FETCHED = 50  # rows in memory
 
 
@@ -73,9 +66,9 @@ class TableSource:
         """``rows`` are the name of the table, or SCHEMA.NAME, and that of its key."""
         self.name = name
         self._url = _parsed(url)
-        options = _NOTICE_LOSS if _is_postgresql(self._url) else {}
+        used = noticing_loss(self._url) if _is_postgresql(self._url) else self._url
         try:
-            self._engine = create_engine(self._url, hide_parameters=True, connect_args=options)
+            self._engine = create_engine(used, hide_parameters=True)
         except (ImportError, SQLAlchemyError) as exc:
             raise SourceError(f"cannot use {self._url.drivername}: {exc}") from exc
         self._id, self._key = rows

@@ -233,11 +233,12 @@ def test_columns_make_native_records_whose_id_is_the_key_and_whose_times_are_utc
 
 @pytest.mark.postgres
 def test_a_server_that_is_lost_is_noticed(application: Application, postgres_url: str) -> None:
-    with table(application, url=postgres_url) as source, source._connected() as connection:
+    url = f"{postgres_url}&keepalives_idle=77"  # what the address says goes before
+    with table(application, url=url) as source, source._connected() as connection:
         driver = connection.connection.driver_connection
         assert driver is not None
         found = driver.info.get_parameters()
-    assert (found["keepalives_idle"], found["tcp_user_timeout"]) == ("10", "40000")
+    assert (found["keepalives_idle"], found["tcp_user_timeout"]) == ("77", "40000")
 
 
 @pytest.mark.postgres
