@@ -51,11 +51,6 @@ class WindowAttribution:
     signals: Mapping[Signal, SignalShares]
     events: tuple[NotableEvent, ...]
 
-    @property
-    def sample_ids(self) -> tuple[int, ...]:
-        """Ids of the samples, by position in the window."""
-        return tuple(sample.id for sample in self.samples)
-
 
 @dataclass(frozen=True, slots=True)
 class Depth:
@@ -63,26 +58,6 @@ class Depth:
 
     events: int = 10
     neighbours: int = 5
-
-
-def explain_window(
-    session: Session,
-    rules: MeasureRules,
-    reference: LoadedReference,
-    stream: str,
-    window: WindowId,
-    depth: Depth | None = None,
-) -> WindowAttribution:
-    """The split of a whole window's signals by the slices that are measured.
-
-    Raises:
-        TooFewSamplesError: if the window is too small to be measured.
-    """
-    samples = window_events(session, rules, reference, stream, window)
-    slices = slices_by_label(samples, rules.slice_labels, rules.max_per_label)
-    measured = sum(part.value is not None for part in slices)
-    alpha = Measurer(rules).alpha(measured).overall
-    return explain_events(samples, rules, reference, slices, alpha=alpha, depth=depth)
 
 
 def window_events(
@@ -106,7 +81,7 @@ def explain_events(
     slices: Sequence[Slice],
     *,
     alpha: float,
-    depth: Depth | None = None,
+    depth: Depth,
 ) -> WindowAttribution:
     """The split of all signals of these events, those of a window or of one slice of it.
 
@@ -125,7 +100,7 @@ def explain_events(
         comparable = comparable_rows(reference.reference, embedded, alpha=alpha)
         signals = split_signals(embedded, reference.reference, slices, comparable)
         signals |= _novelty_shares(samples, reference, novelty, slices)
-        events = _notable(samples, reference, novelty, signals, depth or Depth())
+        events = _notable(samples, reference, novelty, signals, depth)
     return WindowAttribution(
         reference=reference.reference.identity,
         samples=tuple(samples),

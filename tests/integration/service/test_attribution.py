@@ -11,7 +11,14 @@ from monitor.encoders.builtin import builtin_encoders
 from monitor.errors import TooFewSamplesError
 from monitor.records import ALL, Measurement, Modality, ReferenceVersion, Sample, Signal, WindowId
 from monitor.reference.build import BuiltReference, build
-from monitor.service.attribution import Depth, WindowAttribution, explain_window
+from monitor.service.attribution import (
+    Depth,
+    WindowAttribution,
+    explain_events,
+    slices_by_label,
+    window_events,
+)
+from monitor.service.measure import Measurer
 from monitor.service.wiring import make_jobs, make_shelf, measure_rules
 from monitor.simulate.traffic import Drift, DriftKind, Mix, as_native_line, simulate
 from monitor.store.engine import Database, open_database
@@ -87,7 +94,11 @@ def explain(rig: Rig, built: BuiltReference, window: WindowId) -> WindowAttribut
     shelf = make_shelf(rig.settings, rig.database, encoders)
     reference, rules = shelf.get(built.digest), measure_rules(rig.settings, encoders)
     with rig.database.read() as session:
-        return explain_window(session, rules, reference, MIX.stream, window, DEPTH)
+        events = window_events(session, rules, reference, MIX.stream, window)
+    slices = slices_by_label(events, rules.slice_labels, rules.max_per_label)
+    measured = sum(part.value is not None for part in slices)
+    alpha = Measurer(rules).alpha(measured).overall
+    return explain_events(events, rules, reference, slices, alpha=alpha, depth=DEPTH)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +118,7 @@ def samples(rig: Rig, explained: WindowAttribution) -> list[Sample]:
     """The samples of the window in the order of the explanation."""
     with rig.database.read() as session:
         found = {s.id: s for s in window_samples(session, MIX.stream, WINDOW.start, WINDOW.end)}
-    return [found[i] for i in explained.sample_ids]
+    return [found[sample.id] for sample in explained.samples]
 
 
 @pytest.mark.parametrize("signal", SPLIT)
