@@ -33,13 +33,16 @@ PER_MINUTE = 6
 REFERENCE_EXCHANGES = 1_800
 START = datetime(2026, 3, 2, 12, tzinfo=UTC)
 DRIFT_START, END = START + timedelta(hours=3), START + timedelta(hours=6)
+# Between what closes the last full window and what would close the next, which traffic that has
+# ended fills no more: the pages go on to show what the terminal said.
+LAST = END + timedelta(minutes=15)
 MIX = Mix(per_minute=PER_MINUTE)
 DRIFT = Drift(DriftKind.BLUR, severity=4, start=DRIFT_START)
 TICK_SECONDS = 0.25
 
 
 class Clock:
-    """Simulated time: stands still until started, then runs ``SPEED`` times as fast."""
+    """Simulated time: stands still until started, runs ``SPEED`` times as fast, ends ``LAST``."""
 
     def __init__(self) -> None:
         self._started: float | None = None
@@ -47,7 +50,7 @@ class Clock:
     def __call__(self) -> datetime:
         if self._started is None:
             return START
-        return START + timedelta(seconds=(monotonic() - self._started) * SPEED)
+        return min(START + timedelta(seconds=(monotonic() - self._started) * SPEED), LAST)
 
     def start(self) -> None:
         self._started = monotonic()
